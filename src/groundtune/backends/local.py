@@ -1,0 +1,85 @@
+"""Any Hugging Face causal model by folder or name, on this machine, through transformers.
+
+Greedy by default. Batches are padded on the left and sorted by length; each prompt's answer is the same alone and in a
+batch up to floating-point ties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from groundtune.dataset.render import render_prompt
+from groundtune.nn.checkpoints import load_model
+from groundtune.records import Generation, Message, Usage
+
+
+class LocalBackend:
+    """Generates with a model in this process.
+
+    Args:
+        model: folder or name; ``pebble`` is the bundled one.
+        adapter: folder of a PEFT adapter to put on top, or None.
+    """
+
+    def __init__(self, model: str, adapter: str | None = None) -> None:
+        self.model, self.tokenizer = load_model(model, adapter=adapter)
+        self.name = model
+        self.context_tokens = int(getattr(self.model.config, "max_position_embeddings", 0) or 2048)
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int = 32) -> Generation:
+        """One answer."""
+        return self.generate_batch([messages], max_tokens=max_tokens, batch_size=1)[0]
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text in this model's vocabulary."""
+        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def generate_batch(
+        self, conversations: Sequence[Sequence[Message]], *, max_tokens: int = 32, batch_size: int = 16
+    ) -> list[Generation]:
+        """Answers to many conversations, in their order."""
+        prompts = [render_prompt(self.tokenizer, messages) for messages in conversations]
+        limit = self.context_tokens - max_tokens
+        prompts = [p if len(p) <= limit else [*p[: limit // 2], *p[-(limit - limit // 2) :]] for p in prompts]
+        order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        out: list[Generation] = [Generation("")] * len(prompts)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            for row, generation in zip(rows, self._batch([prompts[i] for i in rows], max_tokens), strict=True):
+                out[row] = generation
+        return out
+
+    def _batch(self, prompts: list[list[int]], max_tokens: int) -> list[Generation]:
+        width = max(map(len, prompts))
+        pad = self.tokenizer.pad_token_id
+        pad = self.tokenizer.eos_token_id if pad is None else pad
+        ids_BT = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])
+        mask_BT = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        with torch.inference_mode():
+            written: Any = self.model.generate(
+                input_ids=ids_BT,
+                attention_mask=mask_BT,
+                max_new_tokens=max_tokens,
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                pad_token_id=pad,
+                output_logits=True,
+                return_dict_in_generate=True,
+            )
+        ends = self.model.generation_config.eos_token_id
+        stop = set(ends if isinstance(ends, list) else [ends, self.tokenizer.eos_token_id])
+        logits_BSV = torch.stack(written.logits, dim=1).float()
+        new_BS = written.sequences[:, width:]
+        chosen_BS = torch.log_softmax(logits_BSV, -1).gather(-1, new_BS.unsqueeze(-1)).squeeze(-1)
+        out = []
+        for prompt, new, chosen in zip(prompts, new_BS.tolist(), chosen_BS.tolist(), strict=True):
+            length = next((i for i, token in enumerate(new) if token in stop), len(new))
+            text = self.tokenizer.decode(new[:length], skip_special_tokens=True).strip()
+            usage = Usage(len(prompt), min(length + 1, len(new)))
+            out.append(Generation(text, tuple(chosen[: min(length + 1, len(new))]), usage))
+        return out

@@ -1,0 +1,39 @@
+"""How a question is put to a model: one wording for training, answering and comparing, so they cannot drift apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from groundtune.records import Message
+
+#: what a System says when its passages hold no answer
+ABSTENTION = "The passages do not say."
+READ_INSTRUCTION = "Answer from the passages in a few words, or say: The passages do not say."
+CLOSED_INSTRUCTION = "Answer in a few words."
+
+_ABSTAINS = re.compile(
+    r"\b(passages?|documents?|context|text|sources?)\b[^.]{0,40}\b(do(es)? not|don't|doesn't|no)\b"
+    r"|\b(i|we) (do not|don't|cannot|can't) (know|answer|say|find)|\bnot (mentioned|stated|in the (text|passages?|context|documents?))"
+    r"|\b(unanswerable|cannot be answered|no answer)\b",
+    re.IGNORECASE,
+)
+
+
+def abstains(text: str) -> bool:
+    """True when an answer says that there is no answer (or says nothing at all)."""
+    return not text.strip() or bool(_ABSTAINS.search(text))
+
+
+def closed_book(question: str, shots: Sequence[tuple[str, str]] = ()) -> list[Message]:
+    """The question without any passage; ``shots`` are (question, answer) turns before it."""
+    messages = [Message("system", CLOSED_INSTRUCTION)]
+    for asked, answered in shots:
+        messages += [Message("user", f"Question: {asked}"), Message("assistant", answered)]
+    return [*messages, Message("user", f"Question: {question}")]
+
+
+def with_passages(passages: Sequence[str], question: str) -> list[Message]:
+    """The question after the passages it is to be answered from."""
+    body = "\n\n".join(passages)
+    return [Message("system", READ_INSTRUCTION), Message("user", f"{body}\n\nQuestion: {question}")]

@@ -1,0 +1,167 @@
+"""Reading exercises from plain text: a passage, questions about it, answers copied out of it.
+
+A sentence becomes a question by taking out an answer (a number, a date, a name, a noun phrase, a reason) and turning
+the rest into a noisy cloze question, as in Lewis, Denoyer and Riedel, "Unsupervised Question Answering by Cloze
+Translation" (ACL 2019, section 2.3: identity and noisy clozes); departs from it by synonym replacement and by natural
+wordings where a sentence is a definition or gives a reason. Questions about another passage serve as unanswerable.
+Leaves out any parser: the grammar is rough, which is enough to teach a small model where to look.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from groundtune.dataset.invented import ReadingItem
+from groundtune.dataset.prompts import ABSTENTION, with_passages
+from groundtune.records import Message
+
+STOP_WORDS = frozenset(
+    "a an the of to in on at by for from with and or but is are was were be been being it its this that these those as "
+    "has have had do does did not no he she they we you i his her their our your my which who whom whose what when "
+    "where how why than then so if into over under after before about also can could may might will would shall should "
+    "must there here all any some each such only more most other one".split()
+)
+_MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
+#: (pattern whose group 1 is the answer, question words)
+_ANSWERS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+    (re.compile(rf"\b((?:\d{{1,2}} )?(?:{_MONTH})(?: \d{{1,2}},?)?(?: \d{{4}})?)\b"), ("when", "on what date", "what day")),
+    (re.compile(r"\b(?:in|since|by|until|from) (1[5-9]\d\d|20\d\d)\b"), ("when", "in what year", "what year")),
+    (re.compile(r"\b(\$?\d[\d,.]*\d? ?(?:percent|%|million|billion))"), ("how much", "what percentage", "how many", "what share")),
+    (re.compile(r"(\$\d[\d,.]*\d(?: (?:million|billion))?)"), ("how much", "what amount")),
+    (re.compile(r"\b((?:\d[\d,.]*\d|\d) (?:years?|months?|weeks?|days?|hours?|minutes?|seconds?))\b"), ("how long", "for how long", "what period")),
+    (re.compile(r"\b((?:\d[\d,.]*\d|\d|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty) [a-z]{3,})\b"), ("how many", "what number")),
+    (re.compile(r"\bbecause (?:of )?([a-z][^,.;:()]{8,60})"), ("why", "for what reason")),
+    (re.compile(r"\b(?:called|named|known as|termed) (?:the |an? )?([A-Za-z][\w'-]+(?: [A-Za-z][\w'-]+){0,2})"), ("what", "what name", "which")),
+    (re.compile(r"\b(?:in|at|near|from|to|of) ((?:[A-Z][\w'-]+)(?: (?:of |the )?[A-Z][\w'-]+){0,3})"), ("where", "in which place", "which")),
+    (re.compile(r"\bby ((?:[A-Z][\w'.-]+)(?: [A-Z][\w'.-]+){0,3})"), ("who", "by whom")),
+    (re.compile(r"(?<=[a-z,] )((?:[A-Z][\w'.-]+)(?: (?:of |the |de |von )?[A-Z][\w'.-]+){1,3})"), ("who", "which", "what")),
+    (re.compile(r"^((?:[A-Z][\w'-]+)(?: (?:of |the )?[A-Z][\w'-]+){1,3}) (?=[a-z])"), ("who", "which", "what")),
+    (re.compile(r"\b(?:is|are|was|were|becomes?|means?) ((?:an?|the|one) [a-z][\w' -]{6,60}?)(?=[,.;:()]| that | which | who | and | in | for )"), ("what",)),
+    (re.compile(r"\b(?:the|an?) ([a-z]{4,}(?: [a-z]{4,}){1,2})(?= (?:of|in|is|are|was|were|to|that|which|and|for|by|with)\b|[,.;])"), ("what", "which", "what kind of thing")),
+    (re.compile(r"\b(?:such as|including|include|includes|contains?|requires?|uses?|produces?|causes?) ([a-z][\w' -]{4,50}?)(?=[,.;:()])"), ("what", "which")),
+)
+#: the first so many patterns find dates, amounts, reasons and names; the others any noun phrase
+_TYPED = 12
+_DEFINITION = re.compile(r"^(?:The |An? )?([A-Za-z][\w' -]{3,40}?) (?:is|are|refers to|means) ((?:an?|the|any) [a-z][^,.;:()]{6,70})")
+_SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(\[])")
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of a text, in order; line breaks also end one."""
+    return [s.strip() for line in text.splitlines() for s in _SENTENCE.split(line) if s.strip()]
+
+
+def cloze_question(sentence: str, rng: random.Random, synonyms: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:
+    """A question that the sentence answers and the answer, copied from it; None where nothing can be asked."""
+    definition = _DEFINITION.match(sentence)
+    if definition and rng.random() < 0.6:
+        term, meaning = definition.groups()
+        if len(term.split()) <= 4 and term.lower().split()[0] not in STOP_WORDS:
+            form = rng.choice(("What is {}?", "What does {} mean?", "Define {}.", "What are {}?", "How is {} defined?"))
+            return form.format(term), _short(meaning)
+    found = [
+        (m.start(1), m.end(1), words, rank)
+        for rank, (pattern, words) in enumerate(_ANSWERS)
+        for m in pattern.finditer(sentence)
+    ]
+    if not found:
+        return None
+    typed = [f for f in found if f[3] < _TYPED]  # dates, amounts, names: what people ask for most
+    start, end, question_words, _ = rng.choice(typed if typed and rng.random() < 0.85 else found)
+    answer = sentence[start:end].strip(" ,.;")
+    left, right = sentence[:start].split(), sentence[end:].strip(" .").split()
+    if not 1 <= len(answer.split()) <= 10 or answer.split()[-1].lower() in STOP_WORDS or len(left) + len(right) < 4:
+        return None
+    left, right = left[-14:], right[: max(4, 14 - len(left))]
+    question = _worded(left, right, rng.choice(question_words), rng, synonyms)
+    return (question, answer) if question else None
+
+
+def _worded(
+    left: list[str], right: list[str], wh: str, rng: random.Random, synonyms: Mapping[str, Sequence[str]]
+) -> str | None:
+    drop = rng.choice((0.0, 0.1, 0.3))
+
+    def noised(words: list[str]) -> list[str]:
+        out: list[str] = []
+        for word in words:
+            bare = word.strip(",;:()\"'").lower()
+            if bare in STOP_WORDS:
+                if rng.random() < drop:
+                    continue
+            elif rng.random() < drop / 2:
+                continue
+            elif bare in synonyms and rng.random() < 0.2:
+                word = rng.choice(synonyms[bare])
+            out.append(word)
+        return out
+
+    left, right = noised(left), noised(right)
+    if left and left[0][:1].isupper() and left[0].lower() in STOP_WORDS:
+        left[0] = left[0].lower()
+    mode = rng.random()
+    if mode < 0.45:
+        words = [wh, *left, *right]
+    elif mode < 0.65:
+        words = [*left, wh, *right]
+    elif mode < 0.8:
+        words = [wh, *right, *left]
+    else:
+        content = [w for w in [*left, *right] if w.lower().strip(",;:()") not in STOP_WORDS]
+        rng.shuffle(content)
+        words = [wh, *content[: rng.randint(3, 6)]]
+    if sum(w.lower().strip(",;:()") not in STOP_WORDS for w in words) < 3:
+        return None
+    text = " ".join(w.strip(",;:()\"") for w in words if w.strip(",;:()\""))
+    return text[0].upper() + text[1:] + "?"
+
+
+def _short(answer: str, words: int = 12) -> str:
+    return " ".join(answer.split()[:words])
+
+
+def reading_items(
+    texts: Iterator[str],
+    *,
+    synonyms: Mapping[str, Sequence[str]],
+    seed: int,
+    passage_words: tuple[int, int] = (30, 170),
+    questions: int = 5,
+) -> Iterator[ReadingItem]:
+    """Passages cut from running text with up to ``questions`` questions each; one in six has no answer there."""
+    rng = random.Random(seed)
+    foreign: list[str] = []
+    for text in texts:
+        lines = sentences(text)
+        at = 0
+        while at < len(lines):
+            wanted, passage = rng.randint(*passage_words), []
+            while at < len(lines) and sum(len(s.split()) for s in passage) < wanted:
+                passage.append(lines[at])
+                at += 1
+            body = " ".join(passage)
+            pairs: list[tuple[str, str | None]] = []
+            for sentence in rng.sample(passage, len(passage)):
+                pair = cloze_question(sentence, rng, synonyms) if 6 <= len(sentence.split()) <= 60 else None
+                if pair and pair[1] in body:
+                    pairs.append(pair)
+                if len(pairs) == questions:
+                    break
+            if len(pairs) < 2:
+                continue
+            mine = rng.choice(pairs)[0]
+            if foreign and rng.random() < 0.6:
+                pairs.insert(rng.randint(0, len(pairs)), (rng.choice(foreign), None))
+            foreign = [*foreign[-200:], mine]
+            yield ReadingItem(body, tuple(pairs))
+
+
+def conversation(item: ReadingItem) -> list[Message]:
+    """The exercise as chat: the passage with the first question, then the others turn by turn."""
+    first, *others = item.questions
+    messages = [*with_passages([item.passage], first[0]), Message("assistant", first[1] or ABSTENTION)]
+    for question, answer in others:
+        messages += [Message("user", f"Question: {question}"), Message("assistant", answer or ABSTENTION)]
+    return messages

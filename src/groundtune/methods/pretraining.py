@@ -1,0 +1,331 @@
+"""A model from nothing: tokenizer, pretraining on prose and reading exercises, instruction tuning, held-out figures.
+
+Driven by a recipe file (``recipes/pebble.yaml`` made the bundled model). Each stage writes its artifact whole and is not
+run again while it is there; training stages resume from their checkpoints. Leaves out evaluation on a user's own
+questions: that is ``groundtune compare``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from groundtune.dataset import corpus, reading
+from groundtune.dataset.invented import ReadingItem, invented_items
+from groundtune.dataset.prompts import ABSTENTION, with_passages
+from groundtune.dataset.render import TokenRow, render_example
+from groundtune.errors import ConfigError, InputError
+from groundtune.nn.architectures import Shape, embeddings_from_words, new_model
+from groundtune.nn.tokenizer import train_tokenizer
+from groundtune.records import Message
+from groundtune.training.data import RowBatches, StreamBatches
+from groundtune.training.trainer import Progress, TrainResult, TrainSettings, train
+
+#: says which stage runs now
+Announce = Callable[[str], None]
+
+
+class PretrainStage(BaseModel):
+    """The stage in which every token counts in the loss."""
+
+    model_config = ConfigDict(extra="forbid")
+    prose_tokens: int = Field(gt=0, description="tokens of prose, mixed by family weight")
+    reading_tokens: int = Field(gt=0, description="tokens of reading exercises")
+    sequence_tokens: int = Field(384, gt=0, description="window length")
+    rows_per_batch: int = Field(12, gt=0, description="windows a step")
+    epochs: float = Field(1.0, gt=0, description="passes over the tokens")
+    learning_rate: float = Field(2e-3, gt=0, description="peak")
+    warmup_steps: int = Field(60, ge=0, description="optimizer steps")
+
+
+class InstructStage(BaseModel):
+    """The stage in which only answers count in the loss."""
+
+    model_config = ConfigDict(extra="forbid")
+    conversations: int = Field(gt=0, description="reading conversations")
+    batch_tokens: int = Field(4096, gt=0, description="token budget a step")
+    epochs: int = Field(1, gt=0, description="passes over the conversations")
+    learning_rate: float = Field(1e-3, gt=0, description="peak")
+    warmup_steps: int = Field(40, ge=0, description="optimizer steps")
+
+
+class Recipe(BaseModel):
+    """A pretraining recipe; paths are relative to its file."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    corpus: Path = Field(description="folder of JSONL shards")
+    output: Path = Field(description="where the artifacts go")
+    seed: int = 0
+    vocabulary: int = Field(8192, ge=300, le=65535, description="tokenizer entries; fits uint16")
+    word_embeddings: str = Field("", description="embedder whose word table starts the token embeddings, or nothing")
+    shape: Shape
+    mixture: dict[str, float] = Field(description="family -> share of prose tokens")
+    pretrain: PretrainStage
+    instruct: InstructStage
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        InputError: no such file or not YAML. ConfigError: a wrong key or value.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        recipe = Recipe.model_validate(values)
+    except FileNotFoundError:
+        raise InputError(f"no recipe {path}", expected="a YAML file like recipes/pebble.yaml") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {error}") from None
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: {faults}") from None
+    base = path.resolve().parent
+    return recipe.model_copy(update={"corpus": (base / recipe.corpus).resolve(), "output": (base / recipe.output).resolve()})
+
+
+def pretrain(recipe: Recipe, *, announce: Announce = lambda _: None, progress: Progress | None = None) -> Path:
+    """Run every stage of a recipe that has not been run; return the folder of the finished model."""
+    recipe.output.mkdir(parents=True, exist_ok=True)
+    (recipe.output / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
+    announce("tokenizer")
+    tokenizer = _tokenizer(recipe)
+    announce("tokens")
+    stream = _token_stream(recipe, tokenizer)
+    announce("pretrain")
+    base = _stage(recipe.output / "base", lambda folder: _pretrain(recipe, tokenizer, stream, folder, progress))
+    announce("instruct")
+    model = _stage(recipe.output / "model", lambda folder: _instruct(recipe, tokenizer, base, folder, progress))
+    announce("figures")
+    figures = {"held_out_bits_per_byte": bits_per_byte(recipe, model), "reading": reading_figures(recipe, model)}
+    (model / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    return model
+
+
+def _stage(final: Path, make: Callable[[Path], None]) -> Path:
+    if not final.exists():
+        half = final.with_name(final.name + ".part")
+        half.mkdir(exist_ok=True)
+        make(half)
+        shutil.rmtree(half / "checkpoints", ignore_errors=True)
+        half.rename(final)
+    return final
+
+
+def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
+    def sample() -> Iterator[str]:
+        for family, share in recipe.mixture.items():
+            for text in _until(corpus.texts(recipe.corpus, family, want_held_out=False), int(share * 24e6)):
+                yield text
+        for item in islice(invented_items(recipe.seed + 900), 3000):
+            yield item.passage + "\n" + "\n".join(q for q, _ in item.questions)
+
+    def make(folder: Path) -> None:
+        train_tokenizer(sample(), vocabulary=recipe.vocabulary, context_tokens=recipe.shape.context_tokens).save_pretrained(folder)
+
+    loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_stage(recipe.output / "tokenizer", make))
+    return loaded
+
+
+def _until(texts: Iterator[str], characters: int) -> Iterator[str]:
+    for text in texts:
+        if characters <= 0:
+            return
+        yield text[:characters]
+        characters -= len(text)
+
+
+def synonyms(folder: Path) -> dict[str, list[str]]:
+    """Single words and their single-word synonyms, from the WordNet rows of the corpus."""
+    found: dict[str, set[str]] = {}
+    for row in corpus.read_rows(folder, "wordnet"):
+        members = [m.lower() for m in row.get("members", ()) if m.isalpha() and len(m) > 3]
+        for word in members:
+            found.setdefault(word, set()).update(m for m in members if m != word)
+    return {word: sorted(others) for word, others in found.items() if 0 < len(others) <= 8}
+
+
+def _prose(recipe: Recipe, *, skip: int = 0) -> Iterator[str]:
+    """Training-side documents of all families, interleaved by weight, endlessly."""
+    rng = random.Random(recipe.seed)
+
+    def endless(family: str) -> Iterator[str]:
+        while True:
+            yield from corpus.texts(recipe.corpus, family, want_held_out=False)
+
+    streams = {family: islice(endless(family), skip, None) for family in recipe.mixture}
+    spent = dict.fromkeys(recipe.mixture, 0.0)
+    while True:  # the family furthest behind its share goes next, in pieces so that long books do not fill the batch
+        family = min(spent, key=lambda f: spent[f] / recipe.mixture[f])
+        text = next(streams[family])
+        start = rng.randrange(max(1, len(text) - 12000)) if len(text) > 12000 else 0
+        piece = text[start : start + 12000]
+        spent[family] += len(piece)
+        yield piece
+
+
+def exercises(recipe: Recipe, *, seed: int, questions: int, skip: int) -> Iterator[list[Message]]:
+    """Reading conversations, half from prose and half from invented facts; some with two or three passages."""
+    rng = random.Random(seed)
+    cloze = reading.reading_items(_prose(recipe, skip=skip), synonyms=synonyms(recipe.corpus), seed=seed, questions=questions)
+    facts = invented_items(seed)
+    while True:
+        item = next(cloze) if rng.random() < 0.5 else next(facts)
+        pairs = rng.sample(item.questions, min(questions, len(item.questions)))
+        if rng.random() < 0.3:  # several passages, as retrieval brings them
+            others = [next(cloze if rng.random() < 0.5 else facts) for _ in range(rng.randint(1, 2))]
+            passages = [item.passage, *(" ".join(reading.sentences(o.passage)[: rng.randint(1, 5)]) for o in others)]
+            rng.shuffle(passages)
+            item = ReadingItem("\n\n".join(passages), tuple(pairs))
+            # a question that has no answer in its own passage might have one in the new ones only by chance
+        yield reading.conversation(ReadingItem(item.passage, tuple(pairs)))
+
+
+def _token_stream(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> np.ndarray[Any, Any]:
+    def make(folder: Path) -> None:
+        stage, end = recipe.pretrain, tokenizer.eos_token_id
+        documents: list[list[int]] = []
+        count = 0
+        for text in _prose(recipe):
+            ids = tokenizer(text)["input_ids"]
+            documents.append([*ids, end])
+            count += len(ids) + 1
+            if count >= stage.prose_tokens:
+                break
+        count = 0
+        for messages in exercises(recipe, seed=recipe.seed + 1, questions=6, skip=0):
+            row = _row(tokenizer, messages, recipe.shape.context_tokens)
+            if row is None:
+                continue
+            documents.append(list(row.ids))
+            count += len(row.ids)
+            if count >= stage.reading_tokens:
+                break
+        random.Random(recipe.seed).shuffle(documents)
+        np.fromiter((i for d in documents for i in d), dtype=np.uint16).tofile(folder / "train.bin")
+
+    return np.memmap(_stage(recipe.output / "tokens", make) / "train.bin", dtype=np.uint16, mode="r")
+
+
+def _row(tokenizer: PreTrainedTokenizerBase, messages: list[Message], limit: int) -> TokenRow | None:
+    try:
+        return render_example(tokenizer, messages, max_tokens=limit, where="exercise")
+    except InputError:  # an exercise over the context is left out; there are endless others
+        return None
+
+
+def _pretrain(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, stream: np.ndarray[Any, Any], folder: Path, progress: Progress | None
+) -> None:
+    stage = recipe.pretrain
+    model = new_model(recipe.shape, tokenizer, seed=recipe.seed)
+    if recipe.word_embeddings:
+        from groundtune.retrieval.embedders import minilm
+
+        embeddings_from_words(model, tokenizer, *minilm.word_table())
+    steps = int(len(stream) * stage.epochs / (stage.sequence_tokens * stage.rows_per_batch))
+    batches = StreamBatches(
+        stream, sequence_tokens=stage.sequence_tokens, rows_per_batch=stage.rows_per_batch, steps=steps, seed=recipe.seed
+    )
+    settings = TrainSettings(
+        learning_rate=stage.learning_rate, warmup_steps=stage.warmup_steps, weight_decay=0.05, save_every_steps=100, seed=recipe.seed
+    )
+    result = train(model, batches, settings, folder / "checkpoints", progress=progress)
+    _save(model, tokenizer, folder, result, tokens=steps * stage.sequence_tokens * stage.rows_per_batch)
+
+
+def _instruct(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, base: Path, folder: Path, progress: Progress | None
+) -> None:
+    stage = recipe.instruct
+    rows: list[TokenRow] = []
+    for messages in exercises(recipe, seed=recipe.seed + 2, questions=3, skip=40):
+        row = _row(tokenizer, messages, recipe.shape.context_tokens)
+        if row:
+            rows.append(row)
+        if len(rows) == stage.conversations:
+            break
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    settings = TrainSettings(
+        learning_rate=stage.learning_rate, warmup_steps=stage.warmup_steps, weight_decay=0.05, save_every_steps=100, seed=recipe.seed
+    )
+    batches = RowBatches(rows, batch_tokens=stage.batch_tokens, epochs=stage.epochs, seed=recipe.seed)
+    result = train(model, batches, settings, folder / "checkpoints", progress=progress)
+    _save(model, tokenizer, folder, result, tokens=stage.epochs * sum(len(r.ids) for r in rows))
+
+
+def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, result: TrainResult, *, tokens: int) -> None:
+    """bf16 weights, tokenizer and the training log; fp32 stays out: the weights were trained to be shipped in 16 bits."""
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    log = {
+        "tokens": tokens,
+        "steps": result.steps,
+        "seconds_of_the_last_process": round(result.seconds, 1),
+        "first_loss_nats": round(result.first_loss, 4),
+        "last_loss_nats": round(result.last_loss, 4),
+        "losses": [(s, round(loss, 4)) for s, loss in result.losses[:: max(1, len(result.losses) // 100)]],
+    }
+    (folder / "training.json").write_text(json.dumps(log), encoding="utf-8")
+
+
+def bits_per_byte(recipe: Recipe, model_path: Path, *, characters: int = 60_000) -> dict[str, float]:
+    """Cross-entropy on held-out documents in bits per UTF-8 byte, by family: comparable across vocabularies.
+
+    Sum of -log2 p over all tokens but the first of each window, divided by the bytes those tokens stand for.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(model_path)
+    model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32).eval()
+    window, figures = recipe.shape.context_tokens, {}
+    for family in recipe.mixture:
+        text = "\n\n".join(_until(corpus.texts(recipe.corpus, family, want_held_out=True), characters))
+        ids = tokenizer(text)["input_ids"]
+        bits, size = 0.0, 0
+        for start in range(0, len(ids) - window, window):
+            piece = torch.tensor([ids[start : start + window]])
+            with torch.no_grad():
+                logits_1TV = model(piece, use_cache=False).logits.float()
+            bits += float(torch.nn.functional.cross_entropy(logits_1TV[0, :-1], piece[0, 1:], reduction="sum")) / math.log(2)
+            size += len(tokenizer.decode(piece[0, 1:]).encode("utf-8"))
+        if size:
+            figures[family] = round(bits / size, 4)
+    return figures
+
+
+def reading_figures(recipe: Recipe, model_path: Path, *, items: int = 150) -> dict[str, Any]:
+    """Exact match on unseen reading exercises, apart for prose, invented facts and questions without an answer."""
+    from groundtune.backends.local import LocalBackend
+
+    backend = LocalBackend(str(model_path))
+    held = (t for f in recipe.mixture for t in _until(corpus.texts(recipe.corpus, f, want_held_out=True), 120_000))
+    pools = {
+        "prose": list(islice(reading.reading_items(held, synonyms={}, seed=99), items)),
+        "invented": list(islice(invented_items(recipe.seed + 5000), items)),
+    }
+    figures: dict[str, Any] = {"samples": []}
+    for name, pool in pools.items():
+        asked = [(i.passage, q, a) for i in pool for q, a in i.questions[:2]]
+        written = backend.generate_batch([with_passages([p], q) for p, q, _ in asked], max_tokens=32)
+        right: dict[str, list[bool]] = {"answerable": [], "unanswerable": []}
+        for (passage, question, answer), generation in zip(asked, written, strict=True):
+            key = "answerable" if answer else "unanswerable"
+            right[key].append(generation.text.strip().lower() == (answer or ABSTENTION).lower())
+            if len(figures["samples"]) < 24 and len(right[key]) <= 6:
+                figures["samples"].append({"passage": passage, "question": question, "right": answer, "answer": generation.text})
+        figures[name] = {k: {"exact_match": round(float(np.mean(v)), 4), "n": len(v)} for k, v in right.items() if v}
+    return figures

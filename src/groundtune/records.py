@@ -1,0 +1,216 @@
+"""The frozen records that every floor passes around. Data only: no behaviour beyond turning into and out of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One source file as it came in.
+
+    Attributes:
+        id: first 16 hex digits of the SHA-256 of ``path`` and ``sha256``; stable across runs.
+        path: path relative to the ingested folder, with forward slashes: the name a user sees.
+        sha256: hash of the file's bytes.
+        media_type: the loader that read it (``pdf``, ``docx`` ...).
+        title: first heading, or the file name.
+        size_bytes: the file's size.
+    """
+
+    id: str
+    path: str
+    sha256: str
+    media_type: str
+    title: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A piece of a document with the place it stands in: what loaders yield, and what chunkers cut.
+
+    Attributes:
+        text: plain text; paragraphs are separated by blank lines.
+        page: page number from 1 (PDF), else None.
+        row: row number from 1, the header not counted (tables), else None.
+        heading: the headings above it, outermost first, joined with " > ".
+    """
+
+    text: str
+    page: int | None = None
+    row: int | None = None
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What is embedded, stored and found: a run of sentences of one section.
+
+    Attributes:
+        id: ``<document id>-<index>``.
+        document_id: the document's id.
+        document: the document's path.
+        page, row, heading: as in Section.
+        text: the chunk's own text.
+    """
+
+    id: str
+    document_id: str
+    document: str
+    text: str
+    page: int | None = None
+    row: int | None = None
+    heading: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The place that answers a question: a document, its page where it has pages, and the sentence."""
+
+    document: str
+    text: str
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One dataset item: a question with its reference answer and where that stands.
+
+    Attributes:
+        id: unique in its dataset.
+        fact: id of the fact it asks for; phrasings of one fact share it, and resampling is by fact.
+        split: ``train``, ``held_out_phrasings``, ``held_out_facts``, ``unanswerable`` or a user's own name.
+        question: the user's words.
+        references: right answers; the first is the one that is trained on. Empty when unanswerable.
+        passages: where the answer stands; several when it needs several.
+        kind: what makes it hard (``plain``, ``table``, ``superseded``, ``near_twin``, ``two_passages``, ``unanswerable``).
+    """
+
+    id: str
+    fact: str
+    split: str
+    question: str
+    references: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    kind: str = "plain"
+
+    @property
+    def answerable(self) -> bool:
+        """True when the documents hold an answer."""
+        return bool(self.references)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What an answer rests on: a retrieved chunk and the sentence of it that says so."""
+
+    document: str
+    chunk_id: str
+    score: float
+    quote: str
+    page: int | None = None
+    text: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The promised form in ``ask --json``."""
+        return {
+            "document": self.document,
+            "page": self.page,
+            "chunk_id": self.chunk_id,
+            "score": round(self.score, 6),
+            "quote": self.quote,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens read and written for one answer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a System answers.
+
+    Attributes:
+        text: the answer, or the sentence that says there is none.
+        abstained: True when the System says that it has no answer.
+        sources: what it rests on, best first; empty for closed-book systems.
+        retrieved: every chunk the retriever brought, best first, for recall and MRR.
+        logprobs: natural-log probability of each generated token; empty when the backend has none.
+        usage: tokens in and out.
+        seconds: wall-clock seconds spent on this answer.
+    """
+
+    text: str
+    abstained: bool = False
+    sources: tuple[Source, ...] = ()
+    retrieved: tuple[Source, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a backend writes for one prompt: text, its tokens' log-probabilities, usage."""
+
+    text: str
+    logprobs: tuple[float, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A metric over many questions: mean with its 95 % bootstrap interval and the number of questions."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def example_to_json(example: Example) -> dict[str, Any]:
+    """One line of a dataset file."""
+    return asdict(example)
+
+
+def example_from_json(row: Mapping[str, Any]) -> Example:
+    """The inverse of :func:`example_to_json`.
+
+    Raises:
+        KeyError, TypeError: when a field is missing or has the wrong type; callers name file and line.
+    """
+    question = row["question"]
+    if not isinstance(question, str) or not question.strip():
+        raise TypeError("'question' must be a non-empty string")
+    references = row.get("references", ())
+    if isinstance(references, str):
+        references = (references,)
+    passages = tuple(
+        Passage(document=str(p["document"]), text=str(p["text"]), page=p.get("page")) for p in row.get("passages", ())
+    )
+    return Example(
+        id=str(row["id"]),
+        fact=str(row.get("fact") or row["id"]),
+        split=str(row["split"]),
+        question=question,
+        references=tuple(str(r) for r in references),
+        passages=passages,
+        kind=str(row.get("kind", "plain" if references else "unanswerable")),
+    )

@@ -1,0 +1,65 @@
+"""Names to things: one registry a kind. A thing is one module of a package, and its file name is its name.
+
+``registry.get("loaders", "pdf")`` imports ``groundtune.ingest.loaders.pdf`` only then; other packages add their own
+through an entry point in the group ``groundtune.<kind>``. Imports nothing but ``errors``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from importlib import metadata
+from types import ModuleType
+
+from groundtune.errors import UnknownNameError
+
+#: kind -> the package whose modules are its things
+PACKAGES = {
+    "loaders": "groundtune.ingest.loaders",
+    "embedders": "groundtune.retrieval.embedders",
+    "stores": "groundtune.retrieval.stores",
+    "backends": "groundtune.backends",
+    "metrics": "groundtune.metrics",
+    "methods": "groundtune.methods",
+}
+
+
+@cache
+def names(kind: str) -> tuple[str, ...]:
+    """Every registered name of a kind, sorted, without importing any of them.
+
+    Raises:
+        UnknownNameError: no such kind.
+    """
+    return tuple(sorted({*_own(kind), *_foreign(kind)}))
+
+
+@cache
+def get(kind: str, name: str) -> ModuleType:
+    """The module registered under a name.
+
+    Raises:
+        UnknownNameError: no such kind or name; names the nearest.
+    """
+    if name in _own(kind):
+        return importlib.import_module(f"{PACKAGES[kind]}.{name}")
+    foreign = _foreign(kind)
+    if name in foreign:
+        module = foreign[name].load()
+        assert isinstance(module, ModuleType), f"entry point {name!r} of groundtune.{kind} must be a module"
+        return module
+    raise UnknownNameError(kind.removesuffix("s"), name, names(kind))
+
+
+@cache
+def _own(kind: str) -> frozenset[str]:
+    if kind not in PACKAGES:
+        raise UnknownNameError("kind", kind, PACKAGES)
+    package = importlib.import_module(PACKAGES[kind])
+    return frozenset(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+@cache
+def _foreign(kind: str) -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group=f"groundtune.{kind}")}

@@ -1,0 +1,76 @@
+"""What the trainer iterates over: one item is one micro-batch, ready to go into the model.
+
+Legend: B rows, T tokens. Padding is on the right and never looked at: attention is causal and the loss skips it, so
+no attention mask is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from groundtune.dataset.pack import plan_batches
+from groundtune.dataset.render import TokenRow
+
+IGNORED = -100
+
+
+class RowBatches(Dataset[dict[str, torch.Tensor]]):
+    """Micro-batches of token rows under a token budget; see :func:`groundtune.dataset.pack.plan_batches`."""
+
+    def __init__(self, rows: Sequence[TokenRow], *, batch_tokens: int, epochs: int, seed: int) -> None:
+        self.rows = rows
+        self.plan = plan_batches([len(r.ids) for r in rows], batch_tokens=batch_tokens, epochs=epochs, seed=seed)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        rows = [self.rows[i] for i in self.plan[step]]
+        width = max(len(r.ids) for r in rows)
+        ids_BT = torch.zeros((len(rows), width), dtype=torch.long)
+        labels_BT = torch.full((len(rows), width), IGNORED, dtype=torch.long)
+        for b, row in enumerate(rows):
+            ids = torch.tensor(row.ids)
+            ids_BT[b, : len(ids)] = ids
+            labels_BT[b, : len(ids)] = torch.where(torch.tensor(row.trained), ids, IGNORED)
+        return {"input_ids": ids_BT, "labels": labels_BT}
+
+
+class StreamBatches(Dataset[dict[str, torch.Tensor]]):
+    """Windows of a flat uint16 token stream, every token trained on: pretraining.
+
+    Args:
+        tokens: memory-mapped token ids.
+        sequence_tokens: T.
+        rows_per_batch: B.
+        steps: number of micro-batches; the stream is passed over as often as that needs, each pass with its own
+            order and its own offset.
+        seed: of order and offsets.
+    """
+
+    def __init__(
+        self, tokens: np.ndarray[Any, Any], *, sequence_tokens: int, rows_per_batch: int, steps: int, seed: int
+    ) -> None:
+        self.tokens = tokens
+        self.width = sequence_tokens
+        windows = (len(tokens) - sequence_tokens) // sequence_tokens
+        if windows < 1:
+            raise ValueError(f"{len(tokens)} tokens are fewer than two windows of {sequence_tokens}")
+        rng = np.random.default_rng(seed)
+        starts: list[np.ndarray[Any, Any]] = []
+        while sum(len(s) for s in starts) < steps * rows_per_batch:
+            starts.append(rng.permutation(windows) * sequence_tokens + int(rng.integers(0, sequence_tokens)))
+        self.starts = np.concatenate(starts)[: steps * rows_per_batch].reshape(steps, rows_per_batch)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        rows = np.stack([self.tokens[s : s + self.width] for s in self.starts[step]]).astype(np.int64)
+        ids_BT = torch.from_numpy(rows)
+        return {"input_ids": ids_BT, "labels": ids_BT.clone()}
