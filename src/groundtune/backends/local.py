@@ -83,3 +83,8 @@ class LocalBackend:
             usage = Usage(len(prompt), min(length + 1, len(new)))
             out.append(Generation(text, tuple(chosen[: min(length + 1, len(new))]), usage))
         return out
+
+
+def open_backend(model: str, adapter: str | None = None) -> LocalBackend:
+    """The model of that folder or name."""
+    return LocalBackend(model, adapter)

@@ -385,8 +385,8 @@ def _reason(c: _Ctx) -> str:
 
 def _cause(c: _Ctx) -> str:
     return c.pick((
-        f"a {c.pick(('broken', 'loose', 'cracked', 'rusty', 'blocked', 'faulty', 'bent', 'missing'))} "
-        f"{c.pick(('valve', 'cable', 'belt', 'hinge', 'pipe', 'fuse', 'bolt', 'gear', 'spring', 'pump', 'switch'))}",
+        (f"a {c.pick(('broken', 'loose', 'cracked', 'rusty', 'blocked', 'faulty', 'bent', 'missing'))} "
+        f"{c.pick(('valve', 'cable', 'belt', 'hinge', 'pipe', 'fuse', 'bolt', 'gear', 'spring', 'pump', 'switch'))}"),
         f"{c.pick(('thick', 'heavy', 'sudden', 'unusual'))} {c.pick(('fog', 'snow', 'rain', 'frost', 'smoke'))}",
         f"a shortage of {c.pick(_MATERIALS)}",
         f"a strike of {c.pick(_JOBS)}s",
@@ -396,18 +396,18 @@ def _cause(c: _Ctx) -> str:
 
 
 def _item(c: _Ctx) -> str:
-    return _an(f"{c.pick(_ADJECTIVES)} {c.pick(_NOUNS)}" if c.r() < 0.4 else c.pick(_NOUNS))
+    return _an(f"{c.pick(_ADJECTIVES)} {c.pick(_COUNTABLE)}" if c.r() < 0.4 else c.pick(_COUNTABLE))
 
 
 def _bring(c: _Ctx) -> str:
     return c.pick((
         _an(f"{c.pick(_ADJECTIVES)} {c.pick(('bag', 'towel', 'notebook', 'blanket', 'torch', 'cup', 'pencil', 'rope'))}"),
         f"a copy of the {c.pick(_NOUNS)} {c.pick(('form', 'certificate', 'permit', 'invoice', 'list'))}",
-        f"their own {c.pick(_NOUNS)}",
+        f"their own {c.pick(_COUNTABLE)}",
         f"proof of {c.pick(('address', 'age', 'payment', 'insurance', 'residence', 'training'))}",
         f"{_small(c)} {c.pick(('photographs', 'candles', 'envelopes', 'copies', 'stamps', 'eggs', 'blankets'))}",
-        f"a {c.pick(_COLOURS)} {c.pick(('folder', 'scarf', 'pencil', 'bag', 'lamp', 'flag', 'cup'))}",
-    )).replace("a amber", "an amber").replace("a o", "an o").replace("a i", "an i")
+        f"{_an(c.pick(_COLOURS))} {c.pick(('folder', 'scarf', 'pencil', 'bag', 'lamp', 'flag', 'cup'))}",
+    ))
 
 
 def _wear(c: _Ctx) -> str:
@@ -416,7 +416,7 @@ def _wear(c: _Ctx) -> str:
 
 
 def _list(c: _Ctx) -> str:
-    a, b, d = c.pick(_NOUNS), c.pick(_NOUNS), c.pick(_NOUNS)
+    a, b, d = c.pick(_COUNTABLE), c.pick(_COUNTABLE), c.pick(_COUNTABLE)
     if c.r() < 0.5:
         return f"{_an(a)}, {_an(b)} and {_an(d)}"
     return f"{_an(a)} and {_an(b)}"
@@ -737,7 +737,7 @@ _RELATIONS: Final = """
 ? What does a customer spend on {s}?
 @ priceold site,course,doc price b=money a=money y=recent
 = Until {y} the fee for {s} was {b}; since then it has been {a}.
-= In {y} the charge for {s} was raised from {b} to {a}.
+= In {y} the charge for {s} was changed from {b} to {a}.
 = Before {y}, {s} cost {b}, but now it costs {a}.
 = The fee for {s} is {a}, which replaced the earlier fee of {b} in {y}.
 ? What is the [current|present|new] [fee|price|charge] for {s}?
@@ -751,7 +751,7 @@ _RELATIONS: Final = """
 ?b How much was charged for {s} until {y}?
 @ valueold org,team,site staff b=count a=big y=recent
 = Until {y} the yearly visitor limit of {s} was {b}; since {y} it is {a}.
-= {s} raised its visitor limit from {b} to {a} in {y}.
+= {s} changed its visitor limit from {b} to {a} in {y}.
 = The old visitor limit of {s}, {b}, was replaced by {a} in {y}.
 ? What is the visitor limit of {s} now?
 ? How many visitors may {s} receive today?
@@ -800,7 +800,7 @@ _RELATIONS: Final = """
 = A rule of {a} forbids {s}.
 ? Since when is {s} [banned|not allowed|prohibited]?
 ? In which year was {s} forbidden?
-? How long ago did the ban on {s} start: in what year?
+? What year brought the ban on {s}?
 ? When did the ban on {s} begin?
 ? From which year on has {s} been against the rules?
 ? What year was {s} outlawed?
@@ -833,7 +833,7 @@ _RELATIONS: Final = """
 = {a} is the year in which {s} was completed.
 ? When was {s} built?
 ? In [which|what] year was {s} [constructed|completed|finished]?
-? How old is {s}, that is, from which year?
+? What is the year of construction of {s}?
 ? From what year does {s} date?
 ? Since when has {s} existed?
 ? What year saw the completion of {s}?
@@ -863,7 +863,7 @@ _RELATIONS: Final = """
 ? Tell me who is responsible for {s}.
 ?s What does {a} [lead|run|head]?
 ?s What is {a} in charge of?
-@ caretaker site,org caretaker a=person
+@ caretaker site,org repairs a=person
 = {a} looks after {s}.
 = The caretaker of {s} is {a}.
 = {s} is cleaned and kept in order by {a}.
@@ -908,8 +908,8 @@ _RELATIONS: Final = """
 ?b When was {s} [founded|established|set up|started]?
 ?b In which year did {s} begin?
 ?b Since what year has {s} existed?
-?b How old is {s}, counted from which year?
-@ chair org,event,motion chairs a=person
+?b What is the founding year of {s}?
+@ chair org,event leads a=person
 = {a} chairs {s}.
 = The chair of {s} is {a}.
 = At {s}, {a} takes the chair.
@@ -1039,7 +1039,7 @@ _RELATIONS: Final = """
 ? What do the scales show for {s}?
 ? Tell me the weight of {s}.
 ? How much weight does {s} have?
-@ length thing,ship,machine,route,beast length a=length
+@ length thing,ship,machine,beast length a=length
 = {s} is {a} long.
 = The length of {s} is {a}.
 = From end to end {s} measures {a}.
@@ -1197,7 +1197,7 @@ _RELATIONS: Final = """
 ? What put {s} out of action?
 ? Through what did {s} break down?
 ? What was to blame for the trouble with {s}?
-@ closedwhy site,event,course,route,project reason a=reason
+@ closedwhy event,course,project reason a=reason
 = {s} was cancelled because {a}.
 = Because {a}, {s} had to be stopped.
 = The reason for calling off {s} was that {a}.
@@ -1218,28 +1218,28 @@ _RELATIONS: Final = """
 ? What does {s} serve for?
 ? What is the use of {s}?
 ? What work is {s} meant for?
-@ forbid site,event,ship,course forbidden a=forbidden
-= In {s}, {a} is forbidden.
-= {a} is not allowed in {s}.
+@ forbid site,event,course forbidden a=forbidden
+= At {s}, {a} is forbidden.
+= {a} is not allowed at {s}.
 = The rules of {s} prohibit {a}.
-= Nobody may be caught {a} in {s}.
-? What is [forbidden|banned|prohibited] in {s}?
-? What is not [allowed|permitted] in {s}?
-? What may people not do in {s}?
+= Nobody may be caught {a} at {s}.
+? What is [forbidden|banned|prohibited] at {s}?
+? What is not [allowed|permitted] at {s}?
+? What may people not do at {s}?
 ? Which activity is against the rules of {s}?
 ? What does {s} ban?
-? What must one avoid in {s}?
-@ wear site,ship,course,event wear a=wear
-= Everyone in {s} must wear {a}.
-= In {s}, {a} has to be worn.
-= {a} is compulsory clothing in {s}.
-= Without {a} nobody is let into {s}.
-? What must be worn in {s}?
-? What do people have to put on in {s}?
-? Which clothing is [required|compulsory|obligatory] in {s}?
+? What must one avoid at {s}?
+@ wear site,course,event wear a=wear
+= Everyone at {s} must wear {a}.
+= At {s}, {a} has to be worn.
+= {a} is compulsory clothing at {s}.
+= Without {a} nobody is let in at {s}.
+? What must be worn at {s}?
+? What do people have to put on at {s}?
+? Which clothing is [required|compulsory|obligatory] at {s}?
 ? What is the dress rule for {s}?
-? What should I wear in {s}?
-? What does one have to have on in {s}?
+? What should I wear at {s}?
+? What does one have to have on at {s}?
 @ bring event,course,site bring a=bring
 = Visitors to {s} must bring {a}.
 = For {s}, please bring {a}.
@@ -1251,7 +1251,7 @@ _RELATIONS: Final = """
 ? Which thing is required for {s}?
 ? With what should one come to {s}?
 ? What is it necessary to have for {s}?
-@ date event,course,project,motion date a=date
+@ date event,course date a=date
 = {s} takes place on {a}.
 = On {a} people gather for {s}.
 = The date of {s} is {a}.
@@ -1262,7 +1262,7 @@ _RELATIONS: Final = """
 ? When will {s} be held?
 ? On what day does {s} happen?
 ? For when has {s} been [planned|fixed|scheduled]?
-@ moved event,course,project date b=date a=date
+@ moved event,course date b=date a=date
 = {s} was moved from {b} to {a}.
 = {s} will now be held on {a} instead of {b}.
 = The old date of {s}, {b}, no longer holds; the new date is {a}.
@@ -1274,7 +1274,7 @@ _RELATIONS: Final = """
 ?b For when was {s} planned at first?
 ?b From what date was {s} moved away?
 ?b When should {s} have been held originally?
-@ starts event,course,motion start a=time
+@ starts event,course date a=time
 = {s} starts at {a}.
 = At {a} the bell rings for the start of {s}.
 = {a} is the starting time of {s}.
@@ -1284,7 +1284,7 @@ _RELATIONS: Final = """
 ? By what time should I be at {s}?
 ? What is the starting time of {s}?
 ? From what time does {s} run?
-@ place event,course,motion place a=room
+@ place event,course place a=room
 = {s} is held in {a}.
 = In {a} people meet for {s}.
 = {a} is the place for {s}.
@@ -1397,7 +1397,7 @@ _RELATIONS: Final = """
 ? How large is the crew of {s}?
 ? What is the crew size of {s}?
 ? How many hands are on board {s}?
-? How many people sail the boat {s}?
+? How many people sail {s}?
 ? With how many crew members does {s} put to sea?
 @ port ship port a=place
 = The home port of {s} is {a}.
@@ -1405,11 +1405,11 @@ _RELATIONS: Final = """
 = {a} is the harbour to which {s} returns.
 ? What is the home port of {s}?
 ? In which harbour is {s} based?
-? Where is the vessel {s} at home?
+? Where is {s} at home?
 ? To which port does {s} belong?
 ? Where is {s} registered?
 ? What town is the base of {s}?
-@ cargo ship,route cargo a=nouns
+@ cargo ship cargo a=nouns
 = {s} carries {a}.
 = {a} are the usual cargo of {s}.
 = The freight on {s} consists of {a}.
@@ -1444,7 +1444,7 @@ _RELATIONS: Final = """
 = {s} has a budget of {a}.
 = The budget of {s} is {a}.
 = {a} has been set aside for {s}.
-= In all {s} may spend {a}.
+= Altogether, {s} may spend {a}.
 ? What is the budget of {s}?
 ? How much money does {s} have?
 ? How much may {s} spend?
@@ -1505,7 +1505,7 @@ _RELATIONS: Final = """
 ? After what time does {s} run out?
 ? What is the validity of {s}?
 ? How much time may pass before {s} lapses?
-@ obtain doc,course obtain a=spot
+@ obtain doc,course kept a=spot
 = Copies of {s} lie in {a}.
 = The papers for {s} are handed out from {a}.
 = You can pick up the papers for {s} from {a}.
@@ -1545,7 +1545,7 @@ _RELATIONS: Final = """
 ? From what do cooks make {s}?
 ? What is the most important part of {s}?
 ? What does {s} mostly consist of?
-@ cooked dish,machine cooking a=shorttime
+@ cooked dish cooking a=shorttime
 = {s} needs {a} to heat up.
 = After {a} of heating, {s} is ready.
 = It takes {a} until {s} is hot.
@@ -1556,7 +1556,7 @@ _RELATIONS: Final = """
 ? What is the heating time of {s}?
 ? How long until {s} is hot?
 @ cook dish,event chef a=person
-= {a} cooks for {s}, as every year.
+= {a} does the cooking for {s}.
 = The cook behind {s} is {a}.
 = {s} is prepared by {a}.
 ? Who is the [cook|chef] behind {s}?
@@ -1606,7 +1606,7 @@ _RELATIONS: Final = """
 ?b When was {s} [discovered|first described|found]?
 ?b In which year did people learn of {s}?
 ?b What year was {s} first recorded?
-@ season plant,beast,event month a=month
+@ season plant,beast month a=month
 = {s} is best seen in {a}.
 = The season of {s} is {a}.
 = Every {a} brings many visitors to {s}.
@@ -1636,7 +1636,7 @@ _RELATIONS: Final = """
 ? What age has {s} reached?
 ? Tell me the age of {s}.
 ? How many years has {s} lived?
-@ job person job a=job
+@ job person task a=job
 = {s} works as a {a}.
 = By trade {s} is a {a}.
 = The {a} of the house is {s}.
@@ -1666,7 +1666,7 @@ _RELATIONS: Final = """
 ? Since when has {s} worked here?
 ? When was {s} [hired|employed|taken on]?
 ? In which year did {s} join the staff?
-? How long has {s} been here, since what year?
+? Since what year has {s} been on the staff?
 ? When did {s} [start|begin] work?
 ? What year did {s} become an employee?
 @ desk person,team where a=rooms
@@ -2130,6 +2130,22 @@ def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
+_ARTICLE: Final = re.compile(r"\b([Aa]) (?=[aeiou])(?!uni)")
+_ON: Final = re.compile(r"\b([Ii])n (shelf|rack)\b")
+_AT: Final = re.compile(r"\b[Ii]n desk\b")
+
+
+def _render(template: str, values: dict[str, str]) -> str:
+    """The filled template, with "an" and the right preposition where needed."""
+    text = template.format_map(values)
+    if "a {" in template or "A {" in template:
+        text = _ARTICLE.sub(r"\1n ", text)
+    if "n {a}" in template:
+        text = _ON.sub(lambda m: ("O" if m[1] == "I" else "o") + "n " + m[2], text)
+        text = _AT.sub("at desk", text)
+    return text
+
+
 def _subject(c: _Ctx, kind: str, like: tuple[str, str] | None) -> tuple[str, tuple[str, str]]:
     """A subject of the kind; one that shares a word with ``like`` where given."""
     pattern, modifier, noun = _SUBJECTS[kind]
@@ -2168,7 +2184,7 @@ def _make(c: _Ctx, rel: _Relation, kind: str, subject: str, facts: list[_Fact], 
         ):
             continue
         options = rel.statements[int(c.r() * len(rel.statements))]
-        text = _capital(options[int(c.r() * len(options))].format_map(values))
+        text = _capital(_render(options[int(c.r() * len(options))], values))
         return _Fact(rel, kind, subject, values, text)
     return None
 
@@ -2230,7 +2246,7 @@ def _add_cluster(c: _Ctx, facts: list[_Fact], subjects: list[str], kind: str, ro
         if all(rel.group != other.group for other in chosen):
             chosen.append(rel)
     for rel in chosen:
-        keys = {}
+        keys: dict[str, str] = {}
         if len(names) > 1 and c.r() < 0.75:
             keys = {s: _VALUES[v](c) for s, v in rel.slots if s == "c"}
         for name in names:
@@ -2276,13 +2292,13 @@ def _unanswerable(c: _Ctx, facts: list[_Fact], subjects: list[str], low: str) ->
             if slot in made.values and made.values[slot].lower() in low:
                 return None
         slot_name, wording = _wording(c, rel, None)
-        return None if slot_name == "c" and "{s}" not in wording else wording.format_map(made.values)
+        return None if slot_name == "c" and "{s}" not in wording else _render(wording, made.values)
     answer, wording = _wording(c, rel, None)
     if answer == "s":
         made = _make(c, rel, kind, fact.subject, [], {})
         if made is None or made.values["a"].lower() in low:
             return None
-        return wording.format_map(made.values)
+        return _render(wording, made.values)
     if k < 0.5:  # the same relation of a subject that is not there
         pattern, modifier, noun = _SUBJECTS[kind]
         m, n = modifier(c), noun(c)
@@ -2295,12 +2311,12 @@ def _unanswerable(c: _Ctx, facts: list[_Fact], subjects: list[str], low: str) ->
         name = pattern.replace("{m}", m).replace("{n}", n)
         if m == n or _clash(name, subjects) or name.lower().removeprefix("the ") in low:
             return None
-        return wording.format_map({**fact.values, "s": name})
+        return _render(wording, {**fact.values, "s": name})
     if k < 0.68 and "c" in fact.values:  # the same subject, another key
         new = _VALUES[dict(rel.slots)["c"]](c)
         if new.lower() in low:
             return None
-        return wording.format_map({**fact.values, "c": new})
+        return _render(wording, {**fact.values, "c": new})
     groups = {f.relation.group for f in facts if f.subject == fact.subject}
     options = _BY_KIND[kind]
     other = options[int(c.r() * len(options))]
@@ -2311,7 +2327,7 @@ def _unanswerable(c: _Ctx, facts: list[_Fact], subjects: list[str], low: str) ->
     if made is None:
         return None
     _slot, wordings = slots[int(c.r() * len(slots))]
-    return wordings[int(c.r() * len(wordings))].format_map(made.values)
+    return _render(wordings[int(c.r() * len(wordings))], made.values)
 
 
 def _file_name(c: _Ctx) -> str:
@@ -2362,14 +2378,13 @@ def _item_from(c: _Ctx) -> ReadingItem | None:
     c.renew()
     facts: list[_Fact] = []
     subjects: list[str] = []
+    banned: tuple[str, ...] = ()
     target = c.n(4, 9)
     if c.r() < 0.13:
         kind = c.pick(_TABLES)
         _add_table(c, facts, subjects, kind)
-        banned = {"article": ("thing",), "staffrow": ("person",)}.get(kind, ())
+        banned = {"article": ("thing",), "staffrow": ("person",), "dayrow": ("site", "route", "ship")}.get(kind, ())
         target = max(target, len(facts) + 1)
-    else:
-        banned = ()
     rows = list(facts)
     for _ in range(8):
         if len(facts) >= target:
@@ -2398,7 +2413,7 @@ def _item_from(c: _Ctx) -> ReadingItem | None:
     for _ in range(40):
         if len(questions) >= wanted:
             break
-        if c.r() < 0.2:
+        if c.r() < 0.16:
             for _ in range(8):
                 missing = _unanswerable(c, facts, subjects, low)
                 if missing is not None and all(missing != q for q, _a in questions):
@@ -2418,7 +2433,7 @@ def _item_from(c: _Ctx) -> ReadingItem | None:
         if slot == "s" and low.count(fact.values["c" if "c" in fact.values else "a"].lower()) > 1:
             continue
         used.add((index, slot))
-        questions.append((_polish(c, wording.format_map(fact.values)), answer))
+        questions.append((_polish(c, _render(wording, fact.values)), answer))
     if len(questions) < 3:
         return None
     return ReadingItem(passage, tuple(questions))

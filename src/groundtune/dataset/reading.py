@@ -158,6 +158,32 @@ def reading_items(
             yield ReadingItem(body, tuple(pairs))
 
 
+_FILES = "rules handbook guide notes minutes prices manual report terms list hours policy letter plan faq".split()
+
+
+def as_retrieved(
+    item: ReadingItem, other: ReadingItem, pair: tuple[str, str | None], rng: random.Random
+) -> ReadingItem:
+    """One question behind two to four sentences of the kind retrieval brings, each with the file it is from.
+
+    The sentence that holds the answer is among them; the others are of the same item and of another one.
+    """
+    question, answer = pair
+    own, foreign = sentences(item.passage), sentences(other.passage)
+    needed = [s for s in own if answer and answer in s][:1]
+    if answer and not needed:  # it spans a sentence end
+        return ReadingItem(item.passage, (pair,))
+    rest = [s for s in own if s not in needed]
+    chosen = needed + rng.sample(rest, min(len(rest), rng.randint(1, 2))) + rng.sample(foreign, min(len(foreign), rng.randint(0, 1)))
+    rng.shuffle(chosen)
+    passages: list[str] = []
+    for number, sentence in enumerate(chosen, 1):
+        page = f", page {rng.randint(1, 60)}" if rng.random() < 0.5 else ""
+        name = f"{rng.choice(_FILES)}-{rng.choice((rng.randint(2019, 2035), rng.choice(_FILES)))}.{rng.choice(('pdf', 'docx', 'html', 'md', 'csv', 'txt'))}"
+        passages.append(f"[{number}] {name}{page}\n{sentence}")
+    return ReadingItem("\n\n".join(passages), (pair,))
+
+
 def conversation(item: ReadingItem) -> list[Message]:
     """The exercise as chat: the passage with the first question, then the others turn by turn."""
     first, *others = item.questions

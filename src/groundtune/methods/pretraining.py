@@ -178,20 +178,24 @@ def _prose(recipe: Recipe, *, skip: int = 0) -> Iterator[str]:
 
 
 def exercises(recipe: Recipe, *, seed: int, questions: int, skip: int) -> Iterator[list[Message]]:
-    """Reading conversations, half from prose and half from invented facts; some with two or three passages."""
+    """Reading conversations, from prose and from invented facts: whole, several, or cut to the sentences that retrieval would bring."""
     rng = random.Random(seed)
     cloze = reading.reading_items(_prose(recipe, skip=skip), synonyms=synonyms(recipe.corpus), seed=seed, questions=questions)
     facts = invented_items(seed)
     while True:
-        item = next(cloze) if rng.random() < 0.5 else next(facts)
+        item = next(cloze) if rng.random() < 0.45 else next(facts)
         pairs = rng.sample(item.questions, min(questions, len(item.questions)))
-        if rng.random() < 0.3:  # several passages, as retrieval brings them
+        shape = rng.random()
+        if shape < 0.35:
+            other = next(cloze if rng.random() < 0.3 else facts)
+            yield reading.conversation(reading.as_retrieved(item, other, pairs[0], rng))
+        elif shape < 0.5:  # several whole passages
             others = [next(cloze if rng.random() < 0.5 else facts) for _ in range(rng.randint(1, 2))]
             passages = [item.passage, *(" ".join(reading.sentences(o.passage)[: rng.randint(1, 5)]) for o in others)]
             rng.shuffle(passages)
-            item = ReadingItem("\n\n".join(passages), tuple(pairs))
-            # a question that has no answer in its own passage might have one in the new ones only by chance
-        yield reading.conversation(ReadingItem(item.passage, tuple(pairs)))
+            yield reading.conversation(ReadingItem("\n\n".join(passages), tuple(pairs)))
+        else:
+            yield reading.conversation(ReadingItem(item.passage, tuple(pairs)))
 
 
 def _token_stream(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> np.ndarray[Any, Any]:

@@ -84,3 +84,18 @@ def word_table() -> tuple[Any, dict[str, int]]:
     """The model's word-piece embedding table (30522, 384) and the row of each piece."""
     tokenizer, model = _loaded()
     return model.embeddings.word_embeddings.weight.detach().clone(), tokenizer.get_vocab()
+
+
+def count_tokens(text: str) -> int:
+    """Word pieces of a text, without the two that the model adds."""
+    return len(_counter().encode(text, add_special_tokens=False).ids)
+
+
+@cache
+def _counter() -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
+    tokenizer.no_padding()  # the file asks for padding and truncation to 128
+    tokenizer.no_truncation()
+    return tokenizer

@@ -1,0 +1,5 @@
+"""``python -m groundtune``."""
+
+from groundtune.cli.main import main
+
+main()

@@ -1,0 +1,125 @@
+"""What the commands share: the project's options, progress bars, printing, and turning faults into messages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from groundtune.methods._setup import Setup
+    from groundtune.workspace import Workspace
+
+ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Project folder: holds groundtune.yaml and .groundtune/.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Another config file than groundtune.yaml.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Model instead of the config's: pebble, a folder, a Hugging Face name, echo:TEXT.")]
+
+
+def open_project(project: Path, config: Path | None = None, *, model: str | None = None, document: str | None = None) -> Setup:
+    """The parts of a project.
+
+    Raises:
+        InputError: no such folder. ConfigError: a faulty config.
+    """
+    from groundtune.config import load_config
+    from groundtune.errors import InputError
+    from groundtune.methods._setup import Setup
+    from groundtune.workspace import Workspace
+
+    if not project.is_dir():
+        raise InputError(f"no folder {project}", expected="a project folder", next_step="make it, or name another with --project")
+    settings = load_config(project, config)
+    if model:
+        settings = settings.model_copy(update={"model": model})
+    return Setup(Workspace(project), settings, document=document)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def say(text: str = "", *, quiet: bool = False) -> None:
+    """A line for people, on stdout; nothing where ``--json`` owns it."""
+    if not quiet:
+        from rich.console import Console
+
+        Console(highlight=False, soft_wrap=True).print(text)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Any]:
+    """A bar on stderr while stdout is a terminal; ``report(done, total, note)`` moves it."""
+    if not sys.stdout.isatty():
+        yield lambda done, total, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def report(done: int, total: int, note: object = "") -> None:
+            shown = f"loss {note:.3f}" if isinstance(note, float) else str(note)
+            bar.update(task, completed=done, total=total, note=shown)
+
+        yield report
+
+
+def ensure_documents(setup: Setup, *, quiet: bool = False) -> Any:
+    """Ingest the config's documents unless that is done; says what came in and what was skipped."""
+    from groundtune.ingest.ingest import ingest
+
+    with progress_bar("ingest") as report:
+        result = ingest(setup.workspace, setup.config.documents, progress=report)
+    say(f"ingest   {len(result.documents)} documents, {len(result.skipped)} skipped", quiet=quiet)
+    for skipped in result.skipped:
+        say(f"         skipped {skipped.path}: {skipped.reason}", quiet=quiet)
+    return result
+
+
+def ensure_index(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
+    """Build the index unless it is up to date."""
+    from groundtune.retrieval.index import build_index
+
+    with progress_bar("index") as report:
+        _, made = build_index(setup.workspace, setup.config.index, progress=report)
+    figures: dict[str, Any] = (setup.workspace.manifest("index") or {})["figures"]
+    say(f"index    {figures['chunks']} chunks of {figures['documents']} documents{'' if made else ' (up to date)'}", quiet=quiet)
+    return figures
+
+
+def ensure_tuned(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
+    """Fine-tune unless that is done for these questions."""
+    from groundtune.methods import tuned
+
+    with progress_bar("tune") as report:
+        _, made = tuned.tune(setup, progress=report)
+    figures: dict[str, Any] = (setup.workspace.manifest(tuned.ARTIFACT) or {})["figures"]
+    say(_training_line("tune", figures, made), quiet=quiet)
+    return figures
+
+
+def ensure_scratch(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
+    """Train the from-scratch model unless that is done."""
+    from groundtune.methods import scratch
+
+    with progress_bar("scratch") as report:
+        _, made = scratch.train_from_scratch(setup, progress=report)
+    figures: dict[str, Any] = (setup.workspace.manifest(scratch.ARTIFACT) or {})["figures"]
+    say(_training_line("scratch", figures, made), quiet=quiet)
+    return figures
+
+
+def _training_line(name: str, figures: dict[str, Any], made: bool) -> str:
+    text = f"{name:<8} {figures['steps']} steps in {figures['seconds']:.0f} s, loss {figures['first_loss']:.2f} -> {figures['last_loss']:.2f}"
+    return text + ("" if made else " (up to date)")
+
+

@@ -1,0 +1,166 @@
+"""``groundtune compare``: every System side by side on the held-out questions, and what follows from it.
+
+Whatever a System needs (documents, index, tuned weights) is made first where it is missing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from groundtune.cli._common import (
+    ConfigOption,
+    JsonOption,
+    ModelOption,
+    ProjectOption,
+    ensure_documents,
+    ensure_index,
+    ensure_scratch,
+    ensure_tuned,
+    open_project,
+    print_json,
+    progress_bar,
+    say,
+)
+
+if TYPE_CHECKING:
+    from groundtune.methods._setup import Setup
+
+
+def compare(
+    systems: Annotated[str | None, typer.Option("--systems", help="Comma-separated; default: `compare.systems` of groundtune.yaml.")] = None,
+    project: ProjectOption = Path("."),
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    questions: Annotated[int | None, typer.Option("--questions", help="Most questions a split; default all.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write the comparison as one HTML file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare the systems on the held-out questions and say which to use."""
+    setup = open_project(project, config, model=model)
+    names = tuple(s.strip() for s in systems.split(",") if s.strip()) if systems else setup.config.compare.systems
+    result = run_comparison(setup, names, limit=questions, quiet=json)
+    result["report"] = None
+    if report:
+        result["report"] = str(write_report(result, report))
+    if json:
+        print_json(result)
+    else:
+        show_table(result)
+        if report:
+            say(f"report   {report}")
+
+
+def run_comparison(setup: Setup, names: tuple[str, ...], *, limit: int | None, quiet: bool, adapt: bool = True) -> dict[str, Any]:
+    """Make what the systems need, then compare them; the result is kept as ``.groundtune/reports/comparison.json``."""
+    from groundtune.errors import InputError
+    from groundtune.evaluation.adaptability import adaptability
+    from groundtune.evaluation.compare import choose_questions, compare_systems
+    from groundtune.methods._setup import build_system
+    from groundtune.workspace import write_json
+
+    settings = setup.config.compare
+    examples = choose_questions(setup.examples, limit or settings.questions_per_split, setup.config.seed)
+    if not examples:
+        raise InputError(
+            f"{setup.questions_path}: every question is in the split 'train'", expected="held-out questions", next_step='give some rows another "split"'
+        )
+    with setup.workspace.writing():
+        training = prepare(setup, names, quiet=quiet)
+        systems = {name: build_system(name, setup) for name in names}
+        with progress_bar("compare") as bar:
+            result, _ = compare_systems(
+                systems, examples, settings, seed=setup.config.seed, training=training, progress=lambda n, done, total: bar(done, total, n)
+            )
+        changed = adaptability(setup, systems, count=settings.adaptability_facts, seed=setup.config.seed) if adapt else {}
+        for row in result["systems"]:
+            row["adaptability"] = changed.get(row["name"])
+        from groundtune.evaluation.recommendation import recommend
+
+        result["recommendation"] = recommend(result["systems"], result["pairs"])
+        result["model"] = setup.config.model
+        result["notes"] = [
+            "Peak memory is the whole process's while the system answered; systems run one after another in one process, so later ones include what earlier ones loaded.",
+            f"Cost is this machine at {settings.usd_per_hour:.2f} USD an hour times the median seconds of a question.",
+            "Trained systems were never shown the facts of held_out_facts: only their documents hold them.",
+        ]
+        folder = setup.workspace.path("reports")
+        folder.mkdir(exist_ok=True)
+        write_json(folder / "comparison.json", result)
+    return result
+
+
+def prepare(setup: Setup, names: tuple[str, ...], *, quiet: bool) -> dict[str, dict[str, float]]:
+    """Documents, index and weights for the named systems; returns their training seconds and bytes on disk."""
+    retrieving = [n for n in names if n in {"baseline", "rag"} or n.endswith("+rag")]
+    tuned = [n for n in names if n.partition("+")[0] == "tuned"]
+    scratch = [n for n in names if n.partition("+")[0] == "scratch"]
+    if retrieving or scratch:
+        ensure_documents(setup, quiet=quiet)
+    if retrieving:
+        ensure_index(setup, quiet=quiet)
+    tuned_figures = ensure_tuned(setup, quiet=quiet) if tuned or (scratch and setup.config.scratch.seconds is None) else {}
+    scratch_figures = ensure_scratch(setup, quiet=quiet) if scratch else {}
+    index_bytes = _size(setup.workspace.path("index")) if retrieving else 0
+    base_bytes = _model_bytes(setup)
+    out: dict[str, dict[str, float]] = {}
+    for name in names:
+        disk = index_bytes if name in retrieving else 0
+        if name in tuned:
+            disk += tuned_figures["disk_bytes"] + (base_bytes if tuned_figures["method"] == "lora" else 0)
+        elif name in scratch:
+            disk += scratch_figures["disk_bytes"]
+        elif name not in {"baseline", "most_frequent"}:
+            disk += base_bytes
+        seconds = tuned_figures["seconds"] if name in tuned else scratch_figures["seconds"] if name in scratch else 0.0
+        out[name] = {"train_seconds": seconds, "disk_bytes": disk}
+    return out
+
+
+def _model_bytes(setup: Setup) -> int:
+    from groundtune.nn.checkpoints import model_path
+
+    folder = Path(model_path(setup.resolve(setup.config.model)))
+    return _size(folder) if folder.is_dir() else 0
+
+
+def _size(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def write_report(result: dict[str, Any], path: Path) -> Path:
+    """Write the HTML report whole."""
+    from groundtune.evaluation.report import render_report
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(path.name + ".part")
+    half.write_text(render_report(result), encoding="utf-8")
+    half.replace(path)
+    return path.resolve()
+
+
+def show_table(result: dict[str, Any]) -> None:
+    """The comparison as a table with the advice under it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{result['questions']} held-out questions: token F1 (95 % interval)")
+    splits = [s for s in result["splits"] if s != "unanswerable"]
+    for heading in ["system", *splits, "abstains rightly", "recall@5", "s/question", "train s"]:
+        table.add_column(heading, justify="left" if heading == "system" else "right", no_wrap=heading == "system")
+    for row in result["systems"]:
+        cells = [_cell(row["scores"].get(s, {}).get("token_f1")) for s in splits]
+        refuses = _cell(row["scores"].get("unanswerable", {}).get("abstention_accuracy"))
+        recall = _cell(row["scores"].get("all_answerable", {}).get("recall_at_5"))
+        table.add_row(row["name"], *cells, refuses, recall, f"{row['latency_seconds']['p50']:.2f}", f"{row['train_seconds']:.0f}")
+    Console().print(table)
+    if "recommendation" in result and len(result["systems"]) > 1:
+        say(f"[bold]{result['recommendation']['text']}[/bold]")
+        for reason in result["recommendation"]["because"]:
+            say(f"  - {reason}")
+
+
+def _cell(score: dict[str, float] | None) -> str:
+    return f"{score['mean']:.2f} ({score['low']:.2f}-{score['high']:.2f})" if score else "-"

@@ -1,0 +1,117 @@
+"""The command ``groundtune``: registers the commands and turns every fault into one message and an exit code.
+
+Exit 0 on success, 2 for what the user can mend (one message, no traceback), 1 for a fault of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+import typer  # noqa: E402
+
+from groundtune.cli import ask, chat, compare, demo, evaluate, index, ingest, init, list_, pretrain, tune  # noqa: E402
+from groundtune.errors import GroundtuneError  # noqa: E402
+
+app = typer.Typer(
+    name="groundtune",
+    help="Get your own data into a language model, and measure which way works.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("init")(init.init)
+app.command("ingest")(ingest.ingest)
+app.command("index")(index.index)
+app.command("tune")(tune.tune)
+app.command("pretrain")(pretrain.pretrain)
+app.command("ask")(ask.ask)
+app.command("chat")(chat.chat)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.command("list")(list_.list_)
+
+_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
+
+
+def _version(show: bool) -> None:
+    if show:
+        from groundtune import __version__
+
+        typer.echo(f"groundtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+    """Get your own data into a language model, and measure which way works."""
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        code = app(standalone_mode=False)
+    except GroundtuneError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _complain("stopped. What was finished is kept; the same command goes on from there.")
+        code = 2
+    except BrokenPipeError:  # the reader of our output has gone: `groundtune list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 2
+    except OSError as error:
+        code = _system_fault(error)
+    except Exception as error:
+        code = _click_fault(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"groundtune: {text}\n")
+
+
+def _system_fault(error: OSError) -> int:
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in _DISK:
+        _complain(f"{where}{_DISK[error.errno]}. What was finished is kept.\n  next: make room, then type the same command again")
+        return 2
+    if isinstance(error, PermissionError):
+        _complain(f"{where}no permission to read or write\n  next: check the folder's owner and rights")
+        return 2
+    return _ours(error)
+
+
+def _click_fault(error: Exception) -> int:
+    if "No space left on device" in str(error) or "StorageFull" in str(error):  # the store's own wording
+        _complain(f"{_DISK[errno.ENOSPC]}. What was finished is kept.\n  next: make room, then type the same command again")
+        return 2
+    if type(error).__name__ == "Abort":  # Ctrl-C or Ctrl-D at a prompt
+        _complain("stopped. What was finished is kept; the same command goes on from there.")
+        return 2
+    if hasattr(error, "format_message"):  # a usage error of the command line itself
+        _complain(f"{error.format_message()}\n  next: groundtune --help")
+        return 2
+    return _ours(error)
+
+
+def _ours(error: BaseException) -> int:
+    traceback.print_exception(error)
+    _complain(f"a fault of ours: {type(error).__name__}: {error}\n  next: please report it with the lines above")
+    return 1
+
+
+if __name__ == "__main__":
+    main()

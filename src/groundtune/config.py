@@ -1,0 +1,155 @@
+"""``groundtune.yaml``: every setting with its default, its unit and its reason. An empty file works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from groundtune.errors import ConfigError, InputError
+
+FILE = "groundtune.yaml"
+SYSTEMS = ("baseline", "most_frequent", "prompt", "few_shot", "rag", "tuned", "tuned+rag", "scratch")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IndexConfig(_Part):
+    """How documents are cut, embedded and stored."""
+
+    chunk_tokens: int = Field(110, ge=16, le=2000, description="longest chunk, in word pieces of the embedder")
+    overlap_tokens: int = Field(25, ge=0, description="tokens that neighbouring chunks of one section share")
+    embedder: str = Field("minilm", description="what turns text into vectors: minilm")
+    store: str = Field("lance", description="where vectors and full text are kept: lance")
+
+
+class RetrievalConfig(_Part):
+    """How chunks are found and put before the model."""
+
+    top_k: int = Field(5, ge=1, le=50, description="chunks retrieved for an answer")
+    candidates: int = Field(40, ge=1, description="candidates of each kind of search before fusion")
+    mode: Literal["hybrid", "vector", "text"] = Field("hybrid", description="vectors, full text, or both fused by reciprocal rank")
+    context_tokens: int = Field(160, ge=16, description="most passage tokens put into the prompt, the best sentences first")
+    context_sentences: int = Field(3, ge=1, description="most sentences put into the prompt; large models want more")
+
+
+class AnswerConfig(_Part):
+    """How answers are generated."""
+
+    max_tokens: int = Field(24, ge=1, description="most tokens of an answer")
+    shots: int = Field(3, ge=0, description="worked examples in the few_shot prompt")
+
+
+class TuneConfig(_Part):
+    """How a model is fine-tuned on the training questions."""
+
+    method: Literal["lora", "full"] = Field("full", description="lora: small adapter matrices; full: every weight")
+    epochs: int = Field(30, ge=1, description="passes over the training questions")
+    learning_rate: float | None = Field(None, gt=0, description="peak; default 5e-4 for full, 4e-3 for lora")
+    batch_tokens: int = Field(1024, ge=32, description="token budget of a micro-batch")
+    lora_rank: int = Field(16, ge=1, description="rank of the LoRA matrices")
+    lora_alpha: int = Field(32, ge=1, description="LoRA scaling: alpha / rank")
+    save_every_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints a killed run resumes from")
+
+
+class ScratchConfig(_Part):
+    """The model trained from zero on the documents and training questions, in the same minutes as ``tuned``."""
+
+    layers: int = Field(4, ge=1, description="transformer blocks")
+    width: int = Field(192, ge=32, description="hidden size; heads are 48 or 64 wide")
+    vocabulary: int = Field(4096, ge=300, le=65535, description="tokenizer entries, learnt from the documents")
+    seconds: float | None = Field(None, gt=0, description="training time; default: what `tuned` took")
+
+
+class CompareConfig(_Part):
+    """What is compared, on how many questions."""
+
+    systems: tuple[str, ...] = Field(SYSTEMS, description="the systems, in the report's order")
+    questions_per_split: int | None = Field(None, ge=1, description="most questions a split, whole facts at a time; default all")
+    latency_questions: int = Field(20, ge=1, description="questions asked one by one to measure latency")
+    resamples: int = Field(5000, ge=100, description="bootstrap resamples")
+    adaptability_facts: int = Field(10, ge=0, description="facts that are changed to see how soon a system is right again")
+    usd_per_hour: float = Field(0.10, ge=0, description="price of this machine, for cost per 1,000 questions")
+
+
+class Config(_Part):
+    """A project. Paths are relative to the folder of ``groundtune.yaml``."""
+
+    documents: tuple[str, ...] = Field(("documents",), description="files and folders to ingest")
+    questions: str = Field("questions.jsonl", description="questions with reference answers, to train on and to be judged by")
+    model: str = Field("pebble", description="pebble (bundled), a folder, or a Hugging Face name such as Qwen/Qwen3-0.6B")
+    seed: int = Field(0, ge=0, description="of everything random")
+    index: IndexConfig = IndexConfig()
+    retrieval: RetrievalConfig = RetrievalConfig()
+    answer: AnswerConfig = AnswerConfig()
+    tune: TuneConfig = TuneConfig()
+    scratch: ScratchConfig = ScratchConfig()
+    compare: CompareConfig = CompareConfig()
+
+
+def load_config(folder: Path, path: Path | None = None) -> Config:
+    """The config of a project folder; defaults where there is no file.
+
+    Args:
+        folder: the project folder.
+        path: another file than ``groundtune.yaml`` in it.
+
+    Raises:
+        InputError: the file cannot be read. ConfigError: every wrong key and value, together.
+    """
+    file = path or folder / FILE
+    if not file.exists():
+        if path is not None:
+            raise InputError(f"no config file {path}", next_step="groundtune init writes one")
+        return Config()
+    try:
+        values: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 (byte {error.start})", next_step="save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{file}: not YAML: {str(error).splitlines()[0]}") from None
+    return parse_config(values or {}, str(file))
+
+
+def parse_config(values: Any, where: str) -> Config:
+    """Check values against the settings.
+
+    Raises:
+        ConfigError: lists every fault with its key; an unknown key comes with the keys there are.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: {type(values).__name__} at the top", expected="`key: value` lines, or an empty file")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            key = ".".join(str(part) for part in fault["loc"])
+            if fault["type"] == "extra_forbidden":
+                faults.append(f"{key}: unknown setting{_nearest(key)}")
+            else:
+                faults.append(f"{key}: {fault['msg']} (found {fault['input']!r})")
+        raise ConfigError(f"{where}: " + "\n  ".join(faults), next_step="groundtune init --help explains every setting") from None
+
+
+def _nearest(key: str) -> str:
+    import difflib
+
+    known = [name for name, _ in settings()]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def settings(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, Any]]:
+    """Every setting's dotted name with its field, in order: the source of ``init``'s comments and of the documentation."""
+    out: list[tuple[str, Any]] = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            out.extend(settings(field.annotation, f"{prefix}{name}."))
+        else:
+            out.append((f"{prefix}{name}", field))
+    return out

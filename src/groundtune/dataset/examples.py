@@ -1,0 +1,89 @@
+"""Reading and writing the questions file: JSONL or CSV, one question a row, every fault with file and line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from groundtune.errors import InputError
+from groundtune.records import Example, example_from_json, example_to_json
+
+_COLUMNS = "question, answer (or references), and where known: id, fact, split, document, page, passage"
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Every example of a questions file.
+
+    A row has ``question`` and ``references`` (or ``answer``); ``id``, ``fact``, ``split``, ``passages`` and ``kind``
+    are optional: without a split every fifth fact is held out, the others are trained on.
+
+    Raises:
+        InputError: no file, no rows, or the first faulty row with its line.
+    """
+    if not path.exists():
+        raise InputError(
+            f"no questions file {path}",
+            expected=f"JSONL or CSV with {_COLUMNS}",
+            next_step="write one, or point `questions:` in groundtune.yaml at it",
+        )
+    rows: list[Example] = []
+    seen: dict[str, int] = {}
+    for number, row in _rows(path):
+        try:
+            example = example_from_json(_completed(row, number))
+        except KeyError as error:
+            raise InputError(f"{path}:{number}: no {error.args[0]!r}", expected=_COLUMNS) from None
+        except (TypeError, AttributeError) as error:
+            raise InputError(f"{path}:{number}: {error}", expected=_COLUMNS) from None
+        if example.id in seen:
+            raise InputError(f"{path}:{number}: id {example.id!r} again (first in line {seen[example.id]})", expected="ids that differ")
+        seen[example.id] = number
+        rows.append(example)
+    if not rows:
+        raise InputError(f"{path}: holds no question", expected=f"one row a question with {_COLUMNS}")
+    return rows
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                for row in (reader := csv.DictReader(file)):
+                    yield reader.line_num, row
+                return
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, json.loads(line)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start})", next_step="save it as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{number if 'number' in locals() else 1}: not JSON: {error.msg}", expected="one JSON object a line") from None
+
+
+def _completed(row: Any, number: int) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise TypeError(f"{type(row).__name__} instead of an object")
+    full = {k: v for k, v in row.items() if v not in (None, "")}
+    full.setdefault("id", f"q{number}")
+    if "references" not in full and "answer" in full:
+        full["references"] = full["answer"]
+    if "passages" not in full and "passage" in full and "document" in full:
+        page = full.get("page")
+        full["passages"] = [{"document": full["document"], "text": full["passage"], "page": int(page) if page else None}]
+    fact = str(full.get("fact", full["id"]))
+    if "split" not in full:
+        import zlib
+
+        held = zlib.crc32(fact.encode()) % 5 == 0
+        full["split"] = "unanswerable" if not full.get("references") else "held_out_facts" if held else "train"
+    return full
+
+
+def write_examples(path: Path, examples: Iterable[Example]) -> int:
+    """Write a JSONL questions file; returns the number of rows."""
+    lines = [json.dumps(example_to_json(e), ensure_ascii=False) for e in examples]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return len(lines)

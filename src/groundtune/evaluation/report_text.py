@@ -1,0 +1,251 @@
+"""Names, meanings and number formats that the report shares. Every piece of text passes through :func:`esc`."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+Record = Mapping[str, Any]
+
+DASH: Final = "—"
+MINUS: Final = "\u2212"
+CONTROLS: Final = frozenset({"most_frequent"})
+
+ALL: Final = "all_answerable"
+
+SPLITS: Final[dict[str, tuple[str, str]]] = {
+    ALL: ("All answerable", "every question that the documents answer, all tests together"),
+    "held_out_facts": ("New facts", "facts that were kept out of training"),
+    "held_out_phrasings": ("New phrasings", "facts used in training, asked in words that were not"),
+    "unanswerable": ("Unanswerable", "the documents do not hold the answer; saying so is right"),
+}
+
+METRICS: Final[dict[str, tuple[str, str]]] = {
+    "exact_match": (
+        "Exact match",
+        "share of answers equal to the reference, apart from case, articles and punctuation",
+    ),
+    "token_f1": ("Token F1", "overlap of the answer's words with the reference: 1 is all of them and no others"),
+    "rouge_l": ("ROUGE-L", "like token F1, but the words must come in the same order"),
+    "supported": ("Supported", "share of answers with sources whose every word stands in one of those sources"),
+    "abstention_accuracy": (
+        "Abstention",
+        "share of questions where the choice to answer or to decline was the right one",
+    ),
+    "recall_at_1": ("Recall@1", "share of the passages needed that the search puts first"),
+    "recall_at_5": ("Recall@5", "share of the passages needed that are among the first five found"),
+    "mrr": ("MRR", "mean of 1 / rank of the first right passage: 1 when it always comes first"),
+}
+
+RETRIEVAL: Final = ("recall_at_1", "recall_at_5", "mrr")
+
+_CONTROL_CHARACTERS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The parts of a result that most sections need."""
+
+    result: Record
+    systems: list[Record]
+    splits: list[str]
+    recommended: str | None
+
+    def role(self, system: Record) -> str:
+        """``recommended``, ``control``, ``baseline`` or ``plain``."""
+        name = str(system.get("name"))
+        if name == self.recommended:
+            return "recommended"
+        if name in CONTROLS:
+            return "control"
+        return "baseline" if name == "baseline" else "plain"
+
+    @property
+    def focus(self) -> str | None:
+        """The system that all others are compared with: the recommended one, else the best of those that compete."""
+        split = next(iter(self.splits), "")
+        metric = headline_metric(self.systems, split)
+        if self.recommended is not None or metric is None:
+            return self.recommended
+        rivals = [(mean_of(s, split, metric) or 0.0, str(s.get("name"))) for s in self.systems]
+        return max((r for r in rivals if r[1] not in CONTROLS), default=(0.0, None), key=lambda rival: rival[0])[1]
+
+    def size_of(self, split: str) -> float | None:
+        """How many questions a split holds."""
+        told = number(record(self.result.get("splits")).get(split))
+        found = [number(record(e).get("n")) for s in self.systems for e in record(scores_of(s).get(split)).values()]
+        return max((n for n in found if n is not None), default=None) if told is None else told
+
+
+def esc(value: object) -> str:
+    """Escape for HTML text and quoted attributes; control characters and lone surrogates become U+FFFD."""
+    return html.escape(_CONTROL_CHARACTERS.sub("\ufffd", str(value)), quote=True)
+
+
+def records(value: Any) -> list[Record]:
+    """The mappings in a list that may be missing."""
+    return [item for item in value or () if isinstance(item, Mapping)]
+
+
+def record(value: Any) -> Record:
+    """A mapping that may be missing."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def scores_of(system: Record) -> Record:
+    """Split -> metric -> score."""
+    return record(system.get("scores"))
+
+
+def metric_of(system: Record, split: str, metric: str) -> Record:
+    """The mean, low, high and n of one metric; empty where it was not measured."""
+    return record(record(scores_of(system).get(split)).get(metric))
+
+
+def mean_of(system: Record, split: str, metric: str) -> float | None:
+    """The mean of one metric, or None where it was not measured."""
+    return number(metric_of(system, split, metric).get("mean"))
+
+
+def split_names(result: Record) -> list[str]:
+    """Splits that hold questions or scores, known ones first."""
+    found = [name for name, size in record(result.get("splits")).items() if size]
+    for system in records(result.get("systems")):
+        found.extend(scores_of(system))
+    found.extend(str(question.get("split")) for question in records(result.get("per_question")))
+    return _known_first(found, SPLITS)
+
+
+def metric_names(systems: Iterable[Record], split: str) -> list[str]:
+    """Metrics that some system has in a split, known ones first."""
+    return _known_first([name for s in systems for name in record(scores_of(s).get(split))], METRICS)
+
+
+def headline_metric(systems: Sequence[Record], split: str) -> str | None:
+    """The one metric that stands for a split in plots."""
+    preferred = ["token_f1", "exact_match", "rouge_l", "abstention_accuracy"]
+    if split == "unanswerable":
+        preferred.insert(0, preferred.pop())
+    for metric in preferred:
+        if any(mean_of(system, split, metric) is not None for system in systems):
+            return metric
+    return None
+
+
+def split_label(name: str) -> str:
+    """What a reader sees for a split."""
+    return SPLITS[name][0] if name in SPLITS else plain(name).capitalize()
+
+
+def metric_label(name: str) -> str:
+    """What a reader sees for a metric."""
+    return METRICS[name][0] if name in METRICS else plain(name).capitalize()
+
+
+def plain(name: object) -> str:
+    """An identifier as words."""
+    return str(name).replace("_", " ")
+
+
+def score(value: Any) -> str:
+    """A score with two decimals."""
+    known = number(value)
+    return DASH if known is None else f"{known:.2f}"
+
+
+def interval(entry: Record) -> str:
+    """``0.65-0.77`` with an en dash; empty where there is no interval."""
+    low, high = number(entry.get("low")), number(entry.get("high"))
+    return "" if low is None or high is None else f"{low:.2f}\u2013{high:.2f}"
+
+
+def signed(value: Any) -> str:
+    """A difference with its sign, and a true minus."""
+    known = number(value)
+    return DASH if known is None else f"{known:+.2f}".replace("-", MINUS)
+
+
+def p_value(value: Any) -> str:
+    """A p-value with the equals or less-than sign."""
+    known = number(value)
+    if known is None:
+        return f"p {DASH}"
+    return "p < 0.001" if known < 0.001 else f"p = {known:.3f}" if known < 0.1 else f"p = {known:.2f}"
+
+
+def duration(value: Any) -> str:
+    """Seconds in the unit a reader would use."""
+    known = number(value)
+    if known is None:
+        return DASH
+    if known < 0.001:
+        return "< 1 ms" if known > 0 else "0 s"
+    for limit, factor, unit in ((0.9995, 1000.0, "ms"), (119.5, 1.0, "s"), (7170.0, 1 / 60, "min")):
+        if known < limit:
+            return f"{_short(known * factor)} {unit}"
+    return f"{_short(known / 3600)} h"
+
+
+def size(value: Any) -> str:
+    """Bytes in decimal units."""
+    known = number(value)
+    if known is None:
+        return DASH
+    for unit in ("B", "kB", "MB", "GB"):
+        if known < 999.5:
+            return f"{_short(known) if unit != 'B' else f'{known:.0f}'} {unit}"
+        known /= 1000
+    return f"{_short(known)} TB"
+
+
+def money(value: Any) -> str:
+    """US dollars, with enough digits to tell small amounts apart."""
+    known = number(value)
+    if known is None:
+        return DASH
+    if known == 0 or known >= 0.995:
+        return f"${known:,.2f}"
+    return "< $0.0001" if known < 0.0001 else f"${known:#.2g}" if known >= 0.01 else f"${known:.4f}"
+
+
+def count(value: Any) -> str:
+    """A whole number with thousands separators."""
+    known = number(value)
+    return DASH if known is None else f"{known:,.0f}"
+
+
+def date(value: object) -> str:
+    """An ISO time as ``21 November 2026, 02:30``; anything else as it stands."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return str(value or DASH)
+    return f"{moment.day} {moment:%B %Y, %H:%M}"
+
+
+def place(source: Record) -> str:
+    """``file, page 3`` as HTML."""
+    page = source.get("page")
+    shown = f"<cite>{esc(source.get('document') or 'unnamed document')}</cite>"
+    return shown if page is None else f"{shown}, page {esc(page)}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+
+
+def _known_first(found: Iterable[str], known: Iterable[str]) -> list[str]:
+    distinct = dict.fromkeys(found)
+    return [name for name in known if name in distinct] + [name for name in distinct if name not in set(known)]

@@ -1,0 +1,131 @@
+"""What methods are built from: the workspace, the config, and the parts they share, each opened on first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from groundtune import registry
+from groundtune.config import Config
+from groundtune.dataset.examples import read_examples
+from groundtune.errors import UnknownNameError
+from groundtune.records import Example, Generation, Message
+from groundtune.retrieval.retriever import Retriever
+from groundtune.system import System
+from groundtune.workspace import Workspace
+
+
+class Backend(Protocol):
+    """What generates (:mod:`groundtune.backends`)."""
+
+    name: str
+    context_tokens: int
+
+    def generate(self, messages: Any, *, max_tokens: int = 32) -> Generation:
+        """One answer."""
+        ...
+
+    def generate_batch(self, conversations: Any, *, max_tokens: int = 32, batch_size: int = 16) -> list[Generation]:
+        """Answers to many conversations."""
+        ...
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text."""
+        ...
+
+
+@dataclass
+class Setup:
+    """The parts of one project."""
+
+    workspace: Workspace
+    config: Config
+    document: str | None = None
+    _backends: dict[tuple[str, str | None], Backend] = field(default_factory=dict)
+
+    @cached_property
+    def retriever(self) -> Retriever:
+        """The retriever over the built index."""
+        folder = self.workspace.need("index", next_step="groundtune index")
+        return Retriever(folder, self.config.index, self.config.retrieval)
+
+    @cached_property
+    def examples(self) -> list[Example]:
+        """Every example of the questions file."""
+        return read_examples(self.questions_path)
+
+    @property
+    def questions_path(self) -> Path:
+        """Where the questions are."""
+        return self.workspace.root / self.config.questions
+
+    def training_examples(self) -> list[Example]:
+        """The examples of the split ``train`` that have an answer."""
+        return [e for e in self.examples if e.split == "train" and e.references]
+
+    def backend(self, model: str | None = None, adapter: str | None = None) -> Backend:
+        """The backend of a model (default: the config's), opened once."""
+        model = self.resolve(model or self.config.model)
+        key = (model, adapter)
+        if key not in self._backends:
+            kind = "echo" if model.startswith("echo:") else "local"
+            self._backends[key] = registry.get("backends", kind).open_backend(model, adapter)
+        return self._backends[key]
+
+    def resolve(self, model: str) -> str:
+        """A model folder relative to the project becomes absolute; names stay."""
+        folder = self.workspace.root / model
+        return str(folder) if not model.startswith("echo:") and folder.is_dir() else model
+
+
+def build_system(name: str, setup: Setup) -> System:
+    """The System of a name: a method's, or ``METHOD+rag`` for a method's model behind retrieval.
+
+    Raises:
+        UnknownNameError: no such system. MissingArtifactError: it must be trained or indexed first.
+    """
+    base, plus, layer = name.partition("+")
+    known = [n for n in registry.names("methods") if n not in {"pretraining"}]
+    if base not in known or (plus and layer != "rag"):
+        raise UnknownNameError("system", name, [*known, "tuned+rag"])
+    method = registry.get("methods", base)
+    if not plus:
+        system: System = method.build(setup)
+        return system
+    if not hasattr(method, "backend"):
+        raise UnknownNameError("system", name, [*known, "tuned+rag"])
+    layered: System = registry.get("methods", "rag").build(setup, backend=method.backend(setup), name=name)
+    return layered
+
+
+class ClosedBook:
+    """A backend asked without passages: base of ``prompt``, ``few_shot``, ``tuned`` and ``scratch``.
+
+    Args:
+        name, description: as every System's.
+        backend: what generates.
+        max_tokens: most tokens of an answer.
+        shots: worked (question, answer) turns before the question.
+    """
+
+    def __init__(
+        self, name: str, description: str, backend: Backend, *, max_tokens: int, shots: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self.name, self.description = name, description
+        self._backend, self._max_tokens, self._shots = backend, max_tokens, shots
+
+    def answer(self, messages: Any) -> Any:
+        """Answer the last user message."""
+        return self.answer_batch([messages])[0]
+
+    def answer_batch(self, conversations: Any) -> Any:
+        """Answer many."""
+        from groundtune.dataset.prompts import abstains, closed_book
+        from groundtune.records import Completion
+        from groundtune.system import question_of
+
+        prompts: list[list[Message]] = [closed_book(question_of(c), self._shots) for c in conversations]
+        written = self._backend.generate_batch(prompts, max_tokens=self._max_tokens)
+        return [Completion(g.text, abstains(g.text), logprobs=g.logprobs, usage=g.usage) for g in written]

@@ -1,0 +1,49 @@
+"""The stupid model first: the best-matching sentence of the documents, word for word. No language model.
+
+Simple, interpretable, cannot invent; whatever generates has to beat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from groundtune.dataset.prompts import ABSTENTION
+from groundtune.methods._setup import Setup
+from groundtune.records import Completion, Message
+from groundtune.retrieval.retriever import to_source
+from groundtune.system import System, question_of
+
+
+class Baseline:
+    """Quotes the sentence that fits best.
+
+    Args:
+        setup: the project.
+    """
+
+    name = "baseline"
+    description = "the best-matching sentence, no language model"
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup, self._retriever = setup, setup.retriever
+
+    def answer(self, messages: Sequence[Message]) -> Completion:
+        """The best sentence of the retrieved chunks."""
+        question = question_of(messages)
+        hits = self._retriever.retrieve(question, document=self._setup.document)
+        ranked = self._retriever.rank_sentences(question, hits)
+        retrieved = tuple(to_source(h, "") for h in hits)
+        if not ranked:
+            return Completion(ABSTENTION, abstained=True, retrieved=retrieved)
+        best = ranked[0]
+        return Completion(best.text, sources=(to_source(hits[best.rank], best.text),), retrieved=retrieved)
+
+    def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
+        """Many answers; the questions are embedded together."""
+        self._retriever.embed_all([question_of(c) for c in conversations])
+        return [self.answer(c) for c in conversations]
+
+
+def build(setup: Setup) -> System:
+    """The System ``baseline``."""
+    return Baseline(setup)

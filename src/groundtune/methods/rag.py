@@ -1,0 +1,109 @@
+"""Retrieval-augmented generation: retrieve, put the sentences that matter before the question, generate, cite.
+
+Lewis et al., "Retrieval-Augmented Generation for Knowledge-Intensive NLP Tasks" (NeurIPS 2020), in its common form with
+a frozen retriever. Departs from it by extractive compression of the retrieved chunks (as in RECOMP, Xu et al. 2023): a
+small model reads a few sentences well and a long context badly; ``retrieval.context_sentences`` sets how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from groundtune.config import RetrievalConfig
+from groundtune.dataset.prompts import abstains, with_passages
+from groundtune.methods._setup import Backend, Setup
+from groundtune.records import Completion, Message, Source
+from groundtune.retrieval.retriever import Hit, Sentence, to_source
+from groundtune.system import System, question_of
+
+
+class Rag:
+    """A backend behind the retriever.
+
+    Args:
+        name: ``rag``, or ``<method>+rag``.
+        setup: the project.
+        backend: what generates.
+    """
+
+    def __init__(self, name: str, setup: Setup, backend: Backend) -> None:
+        self.name = name
+        self.description = "retrieved sentences in the prompt, then the " + ("model" if name == "rag" else f"{name.split('+')[0]} model")
+        self._setup, self._retriever, self._backend = setup, setup.retriever, backend
+
+    def answer(self, messages: Sequence[Message]) -> Completion:
+        """Answer the last user message from the documents."""
+        return self.answer_batch([messages])[0]
+
+    def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
+        """Many answers."""
+        questions = [question_of(c) for c in conversations]
+        self._retriever.embed_all(questions)
+        found = [self._retriever.retrieve(q, document=self._setup.document) for q in questions]
+        contexts = [
+            select_context(self._retriever.rank_sentences(q, hits), self._setup.config.retrieval, self._backend)
+            for q, hits in zip(questions, found, strict=True)
+        ]
+        prompts = [with_passages(render_context(c), q) for c, q in zip(contexts, questions, strict=True)]
+        written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
+        return [
+            Completion(
+                g.text,
+                abstained=abstains(g.text),
+                sources=() if abstains(g.text) else cite(g.text, context, hits),
+                retrieved=tuple(to_source(h, "") for h in hits),
+                logprobs=g.logprobs,
+                usage=g.usage,
+            )
+            for g, context, hits in zip(written, contexts, found, strict=True)
+        ]
+
+
+def select_context(ranked: list[Sentence], config: RetrievalConfig, backend: Backend) -> list[Sentence]:
+    """The best sentences that fit the budget, the best chunk's first and each chunk's in reading order."""
+    chosen: list[Sentence] = []
+    left = config.context_tokens
+    for sentence in ranked[: config.context_sentences]:
+        cost = backend.count_tokens(sentence.text)
+        if chosen and cost > left:
+            continue
+        chosen.append(sentence)
+        left -= cost
+    order = {id_: n for n, id_ in reversed(list(enumerate(s.chunk.id for s in chosen)))}
+    return sorted(chosen, key=lambda s: (order[s.chunk.id], s.position))
+
+
+def render_context(context: list[Sentence]) -> list[str]:
+    """Passages as they stand in the prompt: a number, the file and page, the sentences."""
+    passages: list[str] = []
+    last = ""
+    for sentence in context:
+        if sentence.chunk.id != last:
+            place = sentence.chunk.document + (f", page {sentence.chunk.page}" if sentence.chunk.page else "")
+            passages.append(f"[{len(passages) + 1}] {place}\n{sentence.text}")
+            last = sentence.chunk.id
+        else:
+            passages[-1] += f" {sentence.text}"
+    return passages
+
+
+def cite(answer: str, context: list[Sentence], hits: list[Hit]) -> tuple[Source, ...]:
+    """The sources of an answer: the sentence that holds its words first, then the others that were in the prompt."""
+    by_id = {h.chunk.id: h for h in hits}
+    words = set(answer.lower().split())
+
+    def support(sentence: Sentence) -> tuple[bool, float]:
+        held = answer.lower().strip(" .") in sentence.text.lower()
+        return held, len(words & set(sentence.text.lower().split())) / max(1, len(words)) + 0.01 * sentence.relevance
+
+    sources: dict[str, Source] = {}
+    for sentence in sorted(context, key=support, reverse=True):
+        sources.setdefault(sentence.chunk.id, to_source(by_id[sentence.chunk.id], sentence.text))
+    return tuple(sources.values())
+
+
+def build(setup: Setup, *, backend: Backend | None = None, name: str = "rag") -> System:
+    """The System ``rag``, or another method's model behind retrieval."""
+    return Rag(name, setup, backend or setup.backend())
+
+

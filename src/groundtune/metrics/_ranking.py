@@ -1,0 +1,35 @@
+"""At which rank a retrieved chunk holds the passage that answers: shared by recall and mean reciprocal rank."""
+
+from __future__ import annotations
+
+from groundtune.metrics._text import normalise
+from groundtune.records import Completion, Example
+
+#: share of the passage's words, in order of sentences, that a chunk must hold: chunks may cut a passage's edge
+_HELD = 0.8
+
+
+def ranks(completion: Completion, example: Example) -> list[int | None] | None:
+    """For each needed passage, the rank from 1 of the first retrieved chunk that holds it; None where none does.
+
+    Returns None for systems that retrieve nothing and for questions without a passage. A chunk holds a passage when it
+    is of the same document (and page) and has at least 80 % of the passage's words.
+    """
+    if not completion.retrieved or not example.passages:
+        return None
+    found: list[int | None] = []
+    for passage in example.passages:
+        words = set(normalise(passage.text).split())
+        found.append(
+            next(
+                (
+                    rank
+                    for rank, source in enumerate(completion.retrieved, 1)
+                    if source.document == passage.document
+                    and (passage.page is None or source.page is None or source.page == passage.page)
+                    and len(words & set(normalise(source.text).split())) >= _HELD * len(words)
+                ),
+                None,
+            )
+        )
+    return found
