@@ -21,7 +21,7 @@ class _Part(BaseModel):
 class IndexConfig(_Part):
     """How documents are cut, embedded and stored."""
 
-    chunk_tokens: int = Field(110, ge=16, le=2000, description="longest chunk, in word pieces of the embedder")
+    chunk_tokens: int = Field(200, ge=16, le=2000, description="longest chunk, in word pieces of the embedder")
     overlap_tokens: int = Field(25, ge=0, description="tokens that neighbouring chunks of one section share")
     embedder: str = Field("minilm", description="what turns text into vectors: minilm")
     store: str = Field("lance", description="where vectors and full text are kept: lance")
@@ -111,7 +111,10 @@ def load_config(folder: Path, path: Path | None = None) -> Config:
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: not UTF-8 (byte {error.start})", next_step="save it as UTF-8") from None
     except yaml.YAMLError as error:
-        raise InputError(f"{file}: not YAML: {str(error).splitlines()[0]}") from None
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}:{mark.line + 1}" if mark else str(file)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputError(f"{place}: not YAML: {problem}", expected="`key: value` lines, indented with spaces") from None
     return parse_config(values or {}, str(file))
 
 
@@ -133,7 +136,7 @@ def parse_config(values: Any, where: str) -> Config:
                 faults.append(f"{key}: unknown setting{_nearest(key)}")
             else:
                 faults.append(f"{key}: {fault['msg']} (found {fault['input']!r})")
-        raise ConfigError(f"{where}: " + "\n  ".join(faults), next_step="groundtune init --help explains every setting") from None
+        raise ConfigError(f"{where}: " + "\n  ".join(faults), next_step="groundtune init, in an empty folder, writes a file that explains every setting") from None
 
 
 def _nearest(key: str) -> str:

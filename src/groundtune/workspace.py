@@ -69,10 +69,10 @@ class Workspace:
     def manifest(self, name: str) -> dict[str, Any] | None:
         """The manifest of a finished artifact, or None."""
         try:
-            loaded: dict[str, Any] = json.loads((self.path(name) / MANIFEST).read_text(encoding="utf-8"))
+            loaded: Any = json.loads((self.path(name) / MANIFEST).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
-        return loaded
+        return loaded if isinstance(loaded, dict) and {"key", "inputs", "figures"} <= loaded.keys() else None
 
     def need(self, name: str, *, next_step: str) -> Path:
         """The folder of an artifact that must be there.

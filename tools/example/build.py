@@ -95,7 +95,7 @@ def check_facts(checks: Checks, facts: list[Fact]) -> None:
     )  # fmt: skip
     questions = [q for f in facts for q in f.questions]
     far = sum(sum(f.far) for f in facts)
-    checks.report("at least three far questions a fact", [f"{f.id}: {sum(f.far)}" for f in facts if sum(f.far) < 3])
+    checks.report("at least two far questions a fact", [f"{f.id}: {sum(f.far)}" for f in facts if sum(f.far) < 2])
     checks.report(
         "far share",
         [] if far >= 0.4 * len(questions) else ["below 40 %"],

@@ -163,12 +163,13 @@ def held_out_facts(facts: list[Fact]) -> set[str]:
 
 
 def held_out_phrasing(fact: Fact) -> int | None:
-    """Which question of a trained fact is held out: a far one where there is one, never a near copy of the others."""
-    numbers = range(len(fact.questions))
-    apart = [
-        n for n in numbers if all(overlap(fact.questions[n], fact.questions[m]) < NEAR_COPY for m in numbers if m != n)
-    ]
-    return min(apart, key=lambda n: (not fact.far[n], _order(f"{fact.id}-{n}")), default=None)
+    """Which question of a trained fact is held out: the positions take turns, passing over near copies of the others."""
+    count = len(fact.questions)
+    start = int(fact.id[1:])
+    for n in ((start + step) % count for step in range(count)):
+        if all(overlap(fact.questions[n], fact.questions[m]) < NEAR_COPY for m in range(count) if m != n):
+            return n
+    return None
 
 
 def rows(parts: list[Part], held: set[str]) -> Iterator[dict[str, Any]]:

@@ -75,13 +75,15 @@ def progress_bar(title: str) -> Iterator[Any]:
 
 def ensure_documents(setup: Setup, *, quiet: bool = False) -> Any:
     """Ingest the config's documents unless that is done; says what came in and what was skipped."""
+    from rich.markup import escape
+
     from groundtune.ingest.ingest import ingest
 
     with progress_bar("ingest") as report:
-        result = ingest(setup.workspace, setup.config.documents, progress=report)
+        result = ingest(setup.workspace, setup.config.documents, questions=setup.questions_path, progress=report)
     say(f"ingest   {len(result.documents)} documents, {len(result.skipped)} skipped", quiet=quiet)
     for skipped in result.skipped:
-        say(f"         skipped {skipped.path}: {skipped.reason}", quiet=quiet)
+        say(f"         skipped {escape(f'{skipped.path}: {skipped.reason}')}", quiet=quiet)
     return result
 
 

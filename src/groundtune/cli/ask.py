@@ -29,6 +29,7 @@ def ask(
     from groundtune.methods._setup import build_system
     from groundtune.system import as_messages, timed
 
+    question = question.encode("utf-8", "replace").decode("utf-8")  # a terminal that is not UTF-8 hands over lone bytes
     if not question.strip():
         raise InputError("the question is empty", expected="some words in quotes", next_step='groundtune ask "When do you open?"')
     setup = open_project(project, config, model=model, document=document)

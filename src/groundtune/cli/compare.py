@@ -34,11 +34,13 @@ def compare(
     project: ProjectOption = Path("."),
     config: ConfigOption = None,
     model: ModelOption = None,
-    questions: Annotated[int | None, typer.Option("--questions", help="Most questions a split; default all.")] = None,
+    questions: Annotated[int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write the comparison as one HTML file.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare the systems on the held-out questions and say which to use."""
+    if report:
+        check_report_path(report)
     setup = open_project(project, config, model=model)
     names = tuple(s.strip() for s in systems.split(",") if s.strip()) if systems else setup.config.compare.systems
     result = run_comparison(setup, names, limit=questions, quiet=json)
@@ -58,10 +60,15 @@ def run_comparison(setup: Setup, names: tuple[str, ...], *, limit: int | None, q
     from groundtune.errors import InputError
     from groundtune.evaluation.adaptability import adaptability
     from groundtune.evaluation.compare import choose_questions, compare_systems
-    from groundtune.methods._setup import build_system
+    from groundtune.methods._setup import build_system, check_system
+    from groundtune.methods._updates import updates
     from groundtune.workspace import write_json
 
     settings = setup.config.compare
+    if not names:
+        raise InputError("no system to compare", expected="names divided by commas", next_step="groundtune compare --systems baseline,rag")
+    for name in names:  # before the minutes that making them takes
+        check_system(name)
     examples = choose_questions(setup.examples, limit or settings.questions_per_split, setup.config.seed)
     if not examples:
         raise InputError(
@@ -74,7 +81,8 @@ def run_comparison(setup: Setup, names: tuple[str, ...], *, limit: int | None, q
             result, _ = compare_systems(
                 systems, examples, settings, seed=setup.config.seed, training=training, progress=lambda n, done, total: bar(done, total, n)
             )
-        changed = adaptability(setup, systems, count=settings.adaptability_facts, seed=setup.config.seed) if adapt else {}
+        count = settings.adaptability_facts if adapt and not setup.config.model.startswith("echo:") else 0
+        changed = adaptability(setup.examples, systems, updates(names, setup), count=count, seed=setup.config.seed)
         for row in result["systems"]:
             row["adaptability"] = changed.get(row["name"])
         from groundtune.evaluation.recommendation import recommend
@@ -128,6 +136,21 @@ def _model_bytes(setup: Setup) -> int:
 
 def _size(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+
+
+def check_report_path(path: Path) -> None:
+    """See that a report can be written there, before the minutes that a comparison takes.
+
+    Raises:
+        InputError: it is a folder, or lies inside a file.
+    """
+    from groundtune.errors import InputError
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", expected="a file for the report", next_step=f"--report {path / 'report.html'}")
+    above = next(p for p in path.absolute().parents if p.exists())
+    if not above.is_dir():
+        raise InputError(f"{path}: {above} is a file, not a folder", expected="a file in a folder", next_step="--report report.html")
 
 
 def write_report(result: dict[str, Any], path: Path) -> Path:

@@ -61,7 +61,7 @@ def render_config(values: dict[str, Any]) -> str:
             lines += ["", f"# {head}:"]
         value = values.get(name, field.default)
         value = list(value) if isinstance(value, tuple) else value
-        text = yaml.safe_dump({key or name: value}, default_flow_style=None, allow_unicode=True, width=1000).strip()
+        text = f"{key}: {yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()[1:-1]}"
         indent = "  " if head else ""
         mark = "" if name in values else "# "
         lines.append(f"{mark}{indent}{text}".ljust(46) + f"  # {field.description}")

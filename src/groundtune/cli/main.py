@@ -40,7 +40,13 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("list")(list_.list_)
 
-_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only"}
+_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only", errno.EFBIG: "a file grows larger than the disk or your limit allows"}
+#: what the store, torch's and numpy's writers say when the disk is full, without its error number
+_FULL = ("No space left on device", "StorageFull", "File too large", "inline_container", " requested and ")
+#: what typer returns on Ctrl-C
+_INTERRUPTED = 130
+_STOPPED = "stopped. What was finished is kept; the same command goes on from there."
+_FULL_ADVICE = "What was finished is kept.\n  next: make room, then type the same command again"
 
 
 def _version(show: bool) -> None:
@@ -58,7 +64,7 @@ def _root(version: bool = typer.Option(False, "--version", callback=_version, is
 
 def main() -> None:
     """Run the command line; never returns."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
@@ -67,15 +73,17 @@ def main() -> None:
         _complain(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
-        _complain("stopped. What was finished is kept; the same command goes on from there.")
-        code = 2
-    except BrokenPipeError:  # the reader of our output has gone: `groundtune list | head`
+        code = _INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # typer exits where the reader of our output has gone: `groundtune list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 2
     except OSError as error:
         code = _system_fault(error)
     except Exception as error:
-        code = _click_fault(error)
+        code = _other_fault(error)
+    if code == _INTERRUPTED:
+        _complain(_STOPPED)
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -86,23 +94,23 @@ def _complain(text: str) -> None:
 def _system_fault(error: OSError) -> int:
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in _DISK:
-        _complain(f"{where}{_DISK[error.errno]}. What was finished is kept.\n  next: make room, then type the same command again")
+        _complain(f"{where}{_DISK[error.errno]}. {_FULL_ADVICE}")
         return 2
     if isinstance(error, PermissionError):
         _complain(f"{where}no permission to read or write\n  next: check the folder's owner and rights")
         return 2
-    return _ours(error)
+    return _other_fault(error)
 
 
-def _click_fault(error: Exception) -> int:
-    if "No space left on device" in str(error) or "StorageFull" in str(error):  # the store's own wording
-        _complain(f"{_DISK[errno.ENOSPC]}. What was finished is kept.\n  next: make room, then type the same command again")
+def _other_fault(error: Exception) -> int:
+    if any(words in str(error) for words in _FULL):
+        _complain(f"{_DISK[errno.ENOSPC]}. {_FULL_ADVICE}")
         return 2
-    if type(error).__name__ == "Abort":  # Ctrl-C or Ctrl-D at a prompt
-        _complain("stopped. What was finished is kept; the same command goes on from there.")
-        return 2
+    if type(error).__name__ == "Abort":  # Ctrl-D at a prompt
+        return _INTERRUPTED
     if hasattr(error, "format_message"):  # a usage error of the command line itself
-        _complain(f"{error.format_message()}\n  next: groundtune --help")
+        if message := error.format_message():  # empty where the help has been shown instead
+            _complain(f"{message}\n  next: groundtune --help")
         return 2
     return _ours(error)
 

@@ -36,7 +36,7 @@ def read_examples(path: Path) -> list[Example]:
             example = example_from_json(_completed(row, number))
         except KeyError as error:
             raise InputError(f"{path}:{number}: no {error.args[0]!r}", expected=_COLUMNS) from None
-        except (TypeError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}:{number}: {error}", expected=_COLUMNS) from None
         if example.id in seen:
             raise InputError(f"{path}:{number}: id {example.id!r} again (first in line {seen[example.id]})", expected="ids that differ")
@@ -57,6 +57,10 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield number, json.loads(line)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}", expected="a JSONL or CSV file") from None
+    except csv.Error as error:
+        raise InputError(f"{path}: not CSV: {error}", expected="a header line, then one row a question") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start})", next_step="save it as UTF-8") from None
     except json.JSONDecodeError as error:
@@ -69,7 +73,8 @@ def _completed(row: Any, number: int) -> dict[str, Any]:
     full = {k: v for k, v in row.items() if v not in (None, "")}
     full.setdefault("id", f"q{number}")
     if "references" not in full and "answer" in full:
-        full["references"] = full["answer"]
+        answer = full["answer"]
+        full["references"] = answer if isinstance(answer, list) else str(answer)
     if "passages" not in full and "passage" in full and "document" in full:
         page = full.get("page")
         full["passages"] = [{"document": full["document"], "text": full["passage"], "page": int(page) if page else None}]

@@ -63,7 +63,7 @@ def render_example(
             expected=f"at most {max_tokens} tokens (the model's context)",
             next_step="shorten the example, or choose a model with a longer context",
         )
-    if not any(trained):
+    if not any(trained) or not all(m.content.strip() for m in messages if m.role == "assistant"):
         raise InputError(f"{where}: no assistant token to train on", expected="a non-empty assistant message")
     last = max(i for i, flag in enumerate(trained) if flag)
     if ids[last] not in _end_ids(tokenizer):
@@ -96,7 +96,9 @@ def _ids_and_mask(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
         if end is None or end < len(prompt):
             full = [*full, tokenizer.eos_token_id]
             end = len(full) - 1
-        mask = [*mask, *[False] * (len(prompt) - len(mask)), *[len(prompt) <= i <= end for i in range(len(prompt), len(full))]]
+        # earlier turns may stand here differently (no end marker, thoughts left out): their mask holds while they agree
+        kept = next((n for n, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))
+        mask = [*mask[:kept], *[False] * (len(prompt) - kept), *[i <= end for i in range(len(prompt), len(full))]]
         ids = full
     return ids, mask[: len(ids)]
 

@@ -33,6 +33,8 @@ def recommend(systems: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str,
     control = max((_mean(s, ALL) for s in systems if s["name"] in CONTROLS), default=0.0)
     if _mean(ranked[0], ALL) <= control:
         return {"system": None, "text": "No clear winner: no system does better than always giving the most frequent answer.", "because": because}
+    if len(ranked) == 1 and not any(beats(pairs, ranked[0]["name"], name) for name in CONTROLS):
+        return {"system": None, "text": f"No clear winner: {ranked[0]['name']} is compared with no other system.", "because": because}
     if len(top) == 1:
         winner = ranked[0]["name"]
         text = f"Use {winner}: it answers your held-out questions best, beyond chance."
@@ -77,7 +79,7 @@ def _reasons(systems: Sequence[Mapping[str, Any]], ranked: Sequence[Mapping[str,
         beaten = [s["name"] for s in ranked if beats(pairs, "baseline", s["name"])]
         if beaten:
             out.append(f"The baseline, a sentence looked up without any language model, does better than {', '.join(beaten)}.")
-        if ranked[0]["name"] == "baseline":
+        if ranked[0]["name"] == "baseline" and len(beaten) == len(ranked) - 1 > 0:
             out.append("The baseline is best of all: on these questions a language model of this size adds nothing.")
     refusing = [s for s in ranked if "abstention_accuracy" in s["scores"].get("unanswerable", {})]
     if refusing:

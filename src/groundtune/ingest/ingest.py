@@ -73,8 +73,13 @@ def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
     return sorted(found.items(), key=lambda item: item[1])
 
 
-def ingest(workspace: Workspace, sources: Iterable[str], *, progress: Progress | None = None) -> IngestResult:
+def ingest(
+    workspace: Workspace, sources: Iterable[str], *, questions: Path | None = None, progress: Progress | None = None
+) -> IngestResult:
     """Read every file of the sources into the artifact ``documents``.
+
+    Args:
+        questions: the questions file, left out wherever it lies: retrieval must not find the reference answers.
 
     Raises:
         InputError: nothing came in; lists the first reasons.
@@ -83,12 +88,24 @@ def ingest(workspace: Workspace, sources: Iterable[str], *, progress: Progress |
     by_extension = loaders_by_extension()
     hashed: list[tuple[Path, str, str, str]] = []
     skipped: list[Skipped] = []
-    for path, name in files:
+    seen: set[tuple[str, str]] = set()
+    for path, raw_name in files:
         loader = by_extension.get(path.suffix.lower())
+        name = raw_name.encode("utf-8", "replace").decode("utf-8")
         try:
+            if name != raw_name:
+                raise InputError("its name is not UTF-8; rename it")
+            if questions and path.resolve() == questions.resolve():
+                raise InputError("holds the questions")
             if loader is None:
                 raise InputError(f"no loader for {path.suffix or 'files without an extension'}")
-            hashed.append((path, name, loader, file_digest(path)))
+            if path.exists() and not path.is_file():
+                raise InputError("is a device or a pipe")
+            sha = file_digest(path)
+            if (name, sha) in seen:
+                raise InputError("the same file under the same name in another source")
+            seen.add((name, sha))
+            hashed.append((path, name, loader, sha))
         except InputError as error:
             skipped.append(Skipped(name, error.problem))
         except OSError as error:
@@ -133,8 +150,12 @@ def _one(folder: Path, path: Path, name: str, loader: str, sha: str) -> Document
     with half.open("w", encoding="utf-8", newline="\n") as out:
         out.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
         out.write(json.dumps(asdict(first), ensure_ascii=False) + "\n")
-        for section in sections:
-            out.write(json.dumps(asdict(section), ensure_ascii=False) + "\n")
+        try:
+            for section in sections:
+                out.write(json.dumps(asdict(section), ensure_ascii=False) + "\n")
+        except InputError:  # refused further down: nothing of it comes in
+            half.unlink()
+            raise
     os.replace(half, target)
     return document
 

@@ -80,22 +80,30 @@ class Setup:
         return str(folder) if not model.startswith("echo:") and folder.is_dir() else model
 
 
+def check_system(name: str) -> None:
+    """See that a System of that name can be built, before anything is made for it.
+
+    Raises:
+        UnknownNameError: no such system.
+    """
+    base, plus, layer = name.partition("+")
+    known = [n for n in registry.names("methods") if n not in {"pretraining"}]
+    if base not in known or (plus and (layer != "rag" or not hasattr(registry.get("methods", base), "backend"))):
+        raise UnknownNameError("system", name, [*known, "tuned+rag"])
+
+
 def build_system(name: str, setup: Setup) -> System:
     """The System of a name: a method's, or ``METHOD+rag`` for a method's model behind retrieval.
 
     Raises:
         UnknownNameError: no such system. MissingArtifactError: it must be trained or indexed first.
     """
-    base, plus, layer = name.partition("+")
-    known = [n for n in registry.names("methods") if n not in {"pretraining"}]
-    if base not in known or (plus and layer != "rag"):
-        raise UnknownNameError("system", name, [*known, "tuned+rag"])
+    check_system(name)
+    base, plus, _ = name.partition("+")
     method = registry.get("methods", base)
     if not plus:
         system: System = method.build(setup)
         return system
-    if not hasattr(method, "backend"):
-        raise UnknownNameError("system", name, [*known, "tuned+rag"])
     layered: System = registry.get("methods", "rag").build(setup, backend=method.backend(setup), name=name)
     return layered
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -31,7 +30,7 @@ from groundtune.nn.architectures import Shape, embeddings_from_words, new_model
 from groundtune.nn.tokenizer import train_tokenizer
 from groundtune.records import Message
 from groundtune.training.data import RowBatches, StreamBatches
-from groundtune.training.trainer import Progress, TrainResult, TrainSettings, train
+from groundtune.training.trainer import Progress, TrainResult, TrainSettings, discard_checkpoints, train
 
 #: says which stage runs now
 Announce = Callable[[str], None]
@@ -120,7 +119,7 @@ def _stage(final: Path, make: Callable[[Path], None]) -> Path:
         half = final.with_name(final.name + ".part")
         half.mkdir(exist_ok=True)
         make(half)
-        shutil.rmtree(half / "checkpoints", ignore_errors=True)
+        discard_checkpoints(half / "checkpoints")
         half.rename(final)
     return final
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,7 +52,7 @@ def _train(setup: Setup, examples: Sequence[Example], seconds: float, folder: Pa
     from groundtune.nn.architectures import Shape, new_model
     from groundtune.nn.tokenizer import train_tokenizer
     from groundtune.training.data import RowBatches
-    from groundtune.training.trainer import TrainSettings, train
+    from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
 
     started = time.perf_counter()
     config, seed = setup.config.scratch, setup.config.seed
@@ -76,7 +75,7 @@ def _train(setup: Setup, examples: Sequence[Example], seconds: float, folder: Pa
     result = train(model, batches, settings, folder / "checkpoints", progress=progress)
     model.save_pretrained(folder / "weights")
     tokenizer.save_pretrained(folder / "weights")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    discard_checkpoints(folder / "checkpoints")
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": result.steps,

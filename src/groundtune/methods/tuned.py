@@ -7,8 +7,6 @@ same weights still read when they are put behind retrieval (RAFT, Zhang et al. 2
 from __future__ import annotations
 
 import json
-import random
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,7 +67,7 @@ def _train(base: str, examples: Sequence[Example], config: TuneConfig, seed: int
     import time
 
     from groundtune.training.data import RowBatches
-    from groundtune.training.trainer import TrainSettings, train
+    from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
 
     started = time.perf_counter()
     model, tokenizer, context = open_for_training(base, seed)
@@ -87,7 +85,7 @@ def _train(base: str, examples: Sequence[Example], config: TuneConfig, seed: int
     result = train(model, batches, settings, folder / "checkpoints", progress=progress)
     model.save_pretrained(folder / "weights")
     tokenizer.save_pretrained(folder / "weights")
-    shutil.rmtree(folder / "checkpoints")
+    discard_checkpoints(folder / "checkpoints")
     (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
     return {
         "method": config.method,
@@ -106,13 +104,11 @@ def _train(base: str, examples: Sequence[Example], config: TuneConfig, seed: int
 def open_for_training(path: str, seed: int) -> tuple[Any, Any, int]:
     """A fresh copy of a model in float32 with its tokenizer and its context in tokens."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from groundtune.nn.checkpoints import open_model
 
     torch.manual_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    model, tokenizer = open_model(path, torch.float32)
     return model, tokenizer, int(getattr(model.config, "max_position_embeddings", 0) or 2048)
 
 
@@ -125,18 +121,18 @@ def _with_lora(model: Any, config: TuneConfig) -> Any:
     return get_peft_model(model, lora)
 
 
-def continue_training(weights: str, examples: Sequence[Example], *, epochs: int, learning_rate: float, seed: int, folder: Path) -> None:
+def continue_training(weights: str, examples: Sequence[Example], *, folder: Path, seed: int, epochs: int = 10, learning_rate: float = 5e-4) -> None:
     """Train a finished model's weights further on changed facts, into ``folder``: what an update costs."""
     from groundtune.training.data import RowBatches
-    from groundtune.training.trainer import TrainSettings, train
+    from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
 
     model, tokenizer, context = open_for_training(weights, seed)
     rows = training_rows(tokenizer, examples, max_tokens=context, with_reading=False)
-    random.Random(seed).shuffle(rows)
-    train(model, RowBatches(rows, batch_tokens=512, epochs=epochs, seed=seed), TrainSettings(learning_rate=learning_rate, warmup_steps=2, seed=seed), folder / "checkpoints")
+    batches = RowBatches(rows, batch_tokens=512, epochs=epochs, seed=seed)
+    train(model, batches, TrainSettings(learning_rate=learning_rate, warmup_steps=2, seed=seed), folder / "checkpoints")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    discard_checkpoints(folder / "checkpoints")
 
 
 def backend(setup: Setup) -> Backend:

@@ -20,19 +20,20 @@ def merge_lora(model: Any, folder: Path) -> int:
             skipped silently: every saved matrix must find its place).
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: no adapter: {error}", expected="adapter_config.json and adapter_model.safetensors") from None
     plain = config.get("peft_type") == "LORA" and not config.get("use_dora") and not config.get("rank_pattern")
     if not plain or config.get("use_rslora") or config.get("fan_in_fan_out") or config.get("alpha_pattern"):
         raise InputError(f"{folder}: not a plain LoRA adapter", next_step="merge it with PEFT (merge_and_unload) and use the folder as `model:`")
     scale = config["lora_alpha"] / config["r"]
     merged = 0
-    for key in sorted(k for k in weights if k.endswith("lora_A.weight")):
+    for key in sorted(k for k in weights if k.endswith("lora_A.weight") and k.replace("lora_A", "lora_B") in weights):
         name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
         try:
             target = model.get_submodule(name).weight

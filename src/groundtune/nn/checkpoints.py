@@ -34,24 +34,35 @@ def load_model(name: str, *, adapter: str | None = None) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=3)
 def _load(path: str, adapter: str | None) -> tuple[Any, Any]:
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"model {path!r} cannot be loaded: {str(error).strip().splitlines()[0]}",
-            expected=f"{BUNDLED!r}, a folder with config.json and safetensors, or a Hugging Face name that is in the cache or can be fetched",
-            next_step="check the `model:` line of groundtune.yaml, or pass --model",
-        ) from None
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    model, tokenizer = open_model(path, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
     if adapter:
         from groundtune.nn.adapters import merge_lora
 
         merge_lora(model, Path(adapter))
     return model.eval(), tokenizer
+
+
+def open_model(path: str, dtype: Any) -> tuple[Any, Any]:
+    """A fresh copy of a causal model in a ``torch.dtype``, and its tokenizer with a padding token.
+
+    Raises:
+        InputError: no such model here and none to be fetched, or it is no causal language model.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(
+            f"model {path!r} cannot be loaded: {str(error).strip().splitlines()[0]}",
+            expected=f"{BUNDLED!r}, a folder with config.json and safetensors, or a Hugging Face name that is in the cache or can be fetched",
+            next_step="check the `model:` line of groundtune.yaml, or pass --model",
+        ) from None
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer

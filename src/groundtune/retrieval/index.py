@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,50 @@ import numpy as np
 
 from groundtune import registry
 from groundtune.config import IndexConfig
+from groundtune.dataset.reading import sentences
 from groundtune.ingest.ingest import documents_digest, read_result, read_sections
 from groundtune.records import Chunk, Document
 from groundtune.retrieval.chunkers import chunk_document
 from groundtune.workspace import Workspace, digest
 
-VERSION = 1
-BATCH = 128
+VERSION = 2
+BATCH = 64
 #: (chunks done, chunks in all)
 Progress = Callable[[int, int], None]
 
 
-def search_text(chunk: Chunk, title: str) -> str:
-    """What is embedded and searched: the document's name and the headings tell near twins apart."""
+def heading_line(chunk: Chunk) -> str:
+    """The document's name and the headings above a chunk: what tells near twins apart."""
     name = chunk.document.rsplit("/", 1)[-1].rsplit(".", 1)[0].replace("-", " ").replace("_", " ")
-    head = " > ".join(dict.fromkeys(p for p in (name, *chunk.heading.split(" > ")) if p))
-    return f"{head}\n{chunk.text}"
+    return " > ".join(dict.fromkeys(p for p in (name, *chunk.heading.split(" > ")) if p))
+
+
+def search_text(chunk: Chunk) -> str:
+    """What is embedded and searched of a chunk."""
+    return f"{heading_line(chunk)}\n{chunk.text}"
+
+
+def chunk_sentences(chunk: Chunk) -> list[str]:
+    """A chunk's sentences; a table row is one sentence."""
+    return [chunk.text] if chunk.row is not None else sentences(chunk.text) or [chunk.text]
+
+
+def make_entries(chunks: Sequence[Chunk], store: Any, vectors_of: Callable[[list[str]], Any]) -> list[Any]:
+    """The store's entries of chunks; ``vectors_of`` embeds (texts) -> (len(texts), dimensions)."""
+    split = [chunk_sentences(c) for c in chunks]
+    whole = [search_text(c) for c in chunks]
+    alone = [s for part in split for s in part]
+    behind = [f"{heading_line(c)}: {s}" for c, part in zip(chunks, split, strict=True) for s in part]
+    unique = list(dict.fromkeys([*whole, *alone, *behind]))
+    row = {text: n for n, text in enumerate(unique)}
+    vectors = vectors_of(unique)
+    out, at = [], 0
+    for chunk, text, part in zip(chunks, whole, split, strict=True):
+        here = slice(at, at + len(part))
+        at += len(part)
+        rows = [[row[t] for t in texts[here]] for texts in (alone, behind)]
+        out.append(store.Entry(chunk, text, vectors[row[text]], part, vectors[rows[0]], vectors[rows[1]]))
+    return out
 
 
 def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress | None = None) -> tuple[Path, bool]:
@@ -37,40 +65,38 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
     def work(folder: Path) -> Mapping[str, Any]:
         documents = read_result(workspace).documents
         embedder = registry.get("embedders", config.embedder)
-        count = embedder.count_tokens
-        total = sum(1 for _ in _chunks(workspace, documents, config, count))
-        store = folder / "store"
-        shutil.rmtree(store, ignore_errors=True)
-        vectors = folder / "vectors"
-        vectors.mkdir(exist_ok=True)
-        used: list[Path] = []
+        store = registry.get("stores", config.store)
+        total = sum(1 for _ in _chunks(workspace, documents, config, embedder.count_tokens))
+        parts = folder / "vectors"
+        parts.mkdir(exist_ok=True)
+        shutil.rmtree(folder / "store", ignore_errors=True)
 
-        def batches() -> Iterator[tuple[list[Chunk], list[str], Any]]:
-            titles = {d.id: d.title for d in documents}
-            chunks = _chunks(workspace, documents, config, count)
+        def kept(texts: list[str]) -> Any:
+            part = parts / f"{digest(texts)[:32]}.npy"
+            if not part.exists():
+                half = part.with_suffix(".part")
+                with half.open("wb") as out:
+                    np.save(out, embedder.embed(texts))
+                half.replace(part)
+            return np.load(part)
+
+        def batches() -> Iterator[list[Any]]:
+            chunks = _chunks(workspace, documents, config, embedder.count_tokens)
             done = 0
             while batch := list(islice(chunks, BATCH)):
-                texts = [search_text(c, titles[c.document_id]) for c in batch]
-                part = vectors / f"{digest(texts)[:32]}.npy"
-                if not part.exists():
-                    half = part.with_suffix(".part")
-                    with half.open("wb") as out:
-                        np.save(out, embedder.embed(texts))
-                    half.replace(part)
-                used.append(part)
-                yield batch, texts, np.load(part)
+                yield make_entries(batch, store, kept)
                 done += len(batch)
                 if progress:
                     progress(done, total)
 
-        registry.get("stores", config.store).build(store, batches(), embedder.DIMENSIONS)
-        shutil.rmtree(vectors)
+        store.build(folder / "store", batches(), embedder.DIMENSIONS)
+        shutil.rmtree(parts)
         return {"chunks": total, "documents": len(documents), "embedder": embedder.NAME}
 
     return workspace.make("index", inputs, work)
 
 
-def _chunks(workspace: Workspace, documents: tuple[Document, ...], config: IndexConfig, count: Callable[[str], int]) -> Iterator[Chunk]:
+def _chunks(workspace: Workspace, documents: Sequence[Document], config: IndexConfig, count: Callable[[str], int]) -> Iterator[Chunk]:
     folder = workspace.path("documents")
     for document in documents:
         yield from chunk_document(

@@ -59,9 +59,9 @@ class TrainResult:
 
     Attributes:
         steps: optimizer steps in all, resumed ones included.
-        first_loss, last_loss: mean cross-entropy in nats of the first and of the last tenth of the steps seen.
+        first_loss, last_loss: mean cross-entropy in nats of the first and of the last tenth of the steps.
         seconds: wall-clock seconds of this process' part.
-        losses: (step, loss) of every optimizer step, from the checkpoint on where resumed.
+        losses: (step, loss) of every optimizer step, resumed ones included.
     """
 
     steps: int
@@ -88,18 +88,24 @@ def supervised_loss(
     keep_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
     keep_BT[:, :-1] = labels_BT[:, 1:] != IGNORED
     targets_N = labels_BT[:, 1:][keep_BT[:, :-1]]
-    hidden_BTD = _decoder(model)(input_ids=ids_BT, use_cache=False).last_hidden_state
-    logits_NV = _head(model)(hidden_BTD[keep_BT])
+    logits_NV = _logits(model, ids_BT, keep_BT)
     total = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
     return total / (targets_N.numel() if tokens_in_step is None else tokens_in_step)
 
 
-def _decoder(model: Any) -> Any:
-    return (model.get_base_model() if hasattr(model, "get_base_model") else model).get_decoder()
+#: settings of architectures that scale or cap the head's output (Gemma 2, Granite, Cohere, Falcon H1)
+_AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
-def _head(model: Any) -> Any:
-    return (model.get_base_model() if hasattr(model, "get_base_model") else model).get_output_embeddings()
+def _logits(model: Any, ids_BT: torch.Tensor, keep_BT: torch.Tensor) -> torch.Tensor:
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = base.config.get_text_config()
+    if any(getattr(config, name, None) not in (None, 1.0) for name in _AFTER_HEAD):  # only the model itself knows how
+        logits: torch.Tensor = base(input_ids=ids_BT, use_cache=False).logits[keep_BT]
+    else:
+        hidden_BTD = base.get_decoder()(input_ids=ids_BT, use_cache=False).last_hidden_state
+        logits = base.get_output_embeddings()(hidden_BTD[keep_BT])
+    return logits
 
 
 class _SupervisedTrainer(Trainer):
@@ -122,15 +128,12 @@ class _Watch(TrainerCallback):
 
     def __init__(self, progress: Progress | None) -> None:
         self.progress = progress
-        self.losses: list[tuple[int, float]] = []
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
     ) -> None:
-        if logs and "loss" in logs:
-            self.losses.append((state.global_step, float(logs["loss"])))
-            if self.progress:
-                self.progress(state.global_step, state.max_steps, float(logs["loss"]))
+        if logs and "loss" in logs and self.progress:
+            self.progress(state.global_step, state.max_steps, float(logs["loss"]))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / _WHOLE).write_text("", encoding="utf-8")
@@ -175,7 +178,7 @@ def train(
             trainer.remove_callback(noisy)
     started = time.perf_counter()
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) or False)
-    losses = watch.losses
+    losses = [(int(row["step"]), float(row["loss"])) for row in trainer.state.log_history if "loss" in row]
     if any(loss != loss for _, loss in losses):
         raise FloatingPointError("the loss is not a number; lower the learning rate")
     tenth = max(1, len(losses) // 10)
@@ -188,6 +191,13 @@ def train(
         seconds=time.perf_counter() - started,
         losses=tuple(losses),
     )
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a finished run; their marks first, so that a kill half-way leaves none that look whole."""
+    for mark in folder.glob(f"checkpoint-*/{_WHOLE}"):
+        mark.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _arguments(settings: TrainSettings, folder: Path, steps: int) -> TrainingArguments:
@@ -218,7 +228,6 @@ def _arguments(settings: TrainSettings, folder: Path, steps: int) -> TrainingArg
         bf16=gpu and torch.cuda.is_bf16_supported(),
         use_cpu=not gpu,
         dataloader_pin_memory=gpu,
-        gradient_checkpointing=False,
         remove_unused_columns=False,
         log_level="error",
     )

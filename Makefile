@@ -1,0 +1,44 @@
+# Two commands: `make demo` and `make test`. Both make a virtual environment first and install into it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check example clean help
+
+help:
+	@echo "make demo   install, then run the shipped example end to end (report: demo/report.html)"
+	@echo "make test   install what tests need and run them"
+	@echo "make check  ruff, mypy --strict, example rebuilt and checked"
+
+# torch first and alone: where the package index has a CPU build of this version, or PyTorch's own CPU index is reached,
+# gigabytes of CUDA stay away; otherwise the ordinary build is taken.
+$(VENV)/torch:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "groundtune needs Python 3.11 or newer; say `make PYTHON=python3.12 ...`")'
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch (CPU build where there is one) ..."
+	@$(BIN)/python tools/install_torch.py
+	@touch $@
+
+$(VENV)/base: $(VENV)/torch pyproject.toml
+	@echo "installing groundtune ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/base
+	@echo "installing what tests need ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/base
+	$(BIN)/groundtune demo demo
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev
+	$(BIN)/ruff check src tests tools
+	$(BIN)/mypy
+	$(BIN)/python tools/example/build.py
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,45 @@
+"""How a System takes changed facts in: its index embedded anew where they stand, or its weights trained further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from groundtune import registry
+from groundtune.methods._setup import ClosedBook, Setup, build_system
+from groundtune.methods.tuned import continue_training
+from groundtune.records import Example
+from groundtune.retrieval.update import index_with_changes
+from groundtune.system import System
+
+
+def updates(names: Sequence[str], setup: Setup) -> dict[str, Any]:
+    """How each named System takes changed facts in: (edits, examples with new answers, folder) -> the updated System.
+
+    Retrieval embeds the changed chunks anew, weights are trained further on the examples; a System that is missing
+    cannot be updated.
+    """
+    out: dict[str, Any] = {}
+    for name in names:
+        base, _, layer = name.partition("+")
+        if name in {"baseline", "rag"} or layer == "rag":
+            out[name] = partial(_reindexed, setup, name)
+        elif hasattr(registry.get("methods", base), "backend"):
+            out[name] = partial(_retrained, setup, name)
+    return out
+
+
+def _reindexed(setup: Setup, name: str, edits: Any, examples: Sequence[Example], folder: Path) -> System:
+    changed = Setup(setup.workspace, setup.config, _backends=setup._backends)
+    changed.retriever = index_with_changes(setup.workspace, setup.config, edits, folder)
+    return build_system(name, changed)
+
+
+def _retrained(setup: Setup, name: str, edits: Any, examples: Sequence[Example], folder: Path) -> System:
+    made: Any = registry.get("methods", name).backend(setup)
+    made.model.save_pretrained(folder / "start")
+    made.tokenizer.save_pretrained(folder / "start")
+    continue_training(str(folder / "start"), examples, folder=folder / "end", seed=setup.config.seed)
+    return ClosedBook(name, "", setup.backend(str(folder / "end")), max_tokens=setup.config.answer.max_tokens)

@@ -1,0 +1,117 @@
+"""The loss mask: exactly what the assistant says and the marker that ends its turn."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from groundtune.dataset.render import TokenRow, render_example, render_prompt
+from groundtune.errors import InputError
+from groundtune.nn.tokenizer import END
+from groundtune.records import Message
+
+SINGLE = [Message("system", "Be brief."), Message("user", "When is the fair?"), Message("assistant", "9 August")]
+MULTI = [*SINGLE, Message("user", "And the price?"), Message("assistant", "It costs €12.")]
+#: ChatML as many instruct models have it: no generation block, a line break after each end marker
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+#: the same markers for roles, nothing that ends a turn
+NO_END = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+
+
+def with_template(tokenizer: Any, template: str | None) -> Any:
+    other = copy.deepcopy(tokenizer)
+    if template == CHATML:
+        other.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    other.chat_template = template
+    return other
+
+
+def render(tokenizer: Any, messages: list[Message], max_tokens: int = 200) -> TokenRow:
+    return render_example(tokenizer, messages, max_tokens=max_tokens, where="example 7")
+
+
+def trained_runs(tokenizer: Any, row: TokenRow) -> list[str]:
+    """The text of every unbroken run of trained tokens."""
+    runs: list[list[int]] = []
+    for n, (token, trained) in enumerate(zip(row.ids, row.trained, strict=True)):
+        if trained:
+            if not n or not row.trained[n - 1]:
+                runs.append([])
+            runs[-1].append(token)
+    return [tokenizer.decode(run) for run in runs]
+
+
+def test_single_turn_trains_on_the_answer_and_its_end(tiny_tokenizer: Any) -> None:
+    assert trained_runs(tiny_tokenizer, render(tiny_tokenizer, SINGLE)) == [f"9 August{END}"]
+
+
+def test_multi_turn_trains_on_every_answer(tiny_tokenizer: Any) -> None:
+    assert trained_runs(tiny_tokenizer, render(tiny_tokenizer, MULTI)) == [f"9 August{END}", f"It costs €12.{END}"]
+
+
+def test_the_row_is_the_whole_conversation(tiny_tokenizer: Any) -> None:
+    text = tiny_tokenizer.decode(render(tiny_tokenizer, SINGLE).ids)
+    assert text == f"<|system|>Be brief.{END}<|user|>When is the fair?{END}<|assistant|>9 August{END}"
+
+
+def test_a_template_without_generation_block(tiny_tokenizer: Any) -> None:
+    tokenizer = with_template(tiny_tokenizer, CHATML)
+    assert trained_runs(tokenizer, render(tokenizer, SINGLE)) == ["9 August<|im_end|>"]
+    assert trained_runs(tokenizer, render(tokenizer, MULTI)) == ["9 August<|im_end|>", "It costs €12.<|im_end|>"]
+
+
+@pytest.mark.parametrize("template", [NO_END, None], ids=["no end marker", "no template"])
+def test_where_nothing_ends_a_turn_an_end_is_added(tiny_tokenizer: Any, template: str | None) -> None:
+    tokenizer = with_template(tiny_tokenizer, template)
+    assert trained_runs(tokenizer, render(tokenizer, SINGLE)) == [f"9 August{END}"]
+
+
+def test_where_nothing_ends_a_turn_no_user_token_is_trained_on(tiny_tokenizer: Any) -> None:
+    tokenizer = with_template(tiny_tokenizer, NO_END)
+    assert trained_runs(tokenizer, render(tokenizer, MULTI)) == ["9 August", f"It costs €12.{END}"]
+    tokenizer = with_template(tiny_tokenizer, None)  # earlier turns stand otherwise in plain text: only the last is trained
+    assert trained_runs(tokenizer, render(tokenizer, MULTI)) == [f"It costs €12.{END}"]
+
+
+@pytest.mark.parametrize("template", ["own", CHATML, NO_END, None], ids=["own", "chatml", "no end marker", "no template"])
+def test_the_prompt_that_is_answered_is_the_beginning_of_what_is_trained_on(tiny_tokenizer: Any, template: str | None) -> None:
+    tokenizer = tiny_tokenizer if template == "own" else with_template(tiny_tokenizer, template)
+    row = render(tokenizer, SINGLE)
+    prompt = render_prompt(tokenizer, SINGLE[:-1])
+    assert list(row.ids[: len(prompt)]) == prompt
+    assert not any(row.trained[: len(prompt)])
+    assert row.trained[len(prompt)]
+
+
+def test_an_over_long_row_is_refused_with_both_counts(tiny_tokenizer: Any) -> None:
+    length = len(render(tiny_tokenizer, SINGLE).ids)
+    assert render(tiny_tokenizer, SINGLE, max_tokens=length)
+    with pytest.raises(InputError) as caught:
+        render(tiny_tokenizer, SINGLE, max_tokens=length - 1)
+    assert caught.value.problem == f"example 7: {length} tokens, over the limit of {length - 1}"
+
+
+@pytest.mark.parametrize("content", ["", "  \n"])
+@pytest.mark.parametrize("template", ["own", CHATML, None], ids=["own", "chatml", "no template"])
+def test_an_empty_answer_is_refused(tiny_tokenizer: Any, template: str | None, content: str) -> None:
+    tokenizer = tiny_tokenizer if template == "own" else with_template(tiny_tokenizer, template)
+    with pytest.raises(InputError, match=r"example 7.*no assistant token"):
+        render(tokenizer, [*SINGLE[:-1], Message("assistant", content)])
+    with pytest.raises(InputError, match=r"example 7.*no assistant token"):  # one of two answers
+        render(tokenizer, [*SINGLE[:-1], Message("assistant", content), *MULTI[3:]])
+
+
+def test_a_conversation_without_an_answer_is_refused(tiny_tokenizer: Any) -> None:
+    with pytest.raises(InputError, match="no assistant token"):
+        render(tiny_tokenizer, SINGLE[:-1])
+
+
+def test_a_template_that_never_ends_the_turn_is_refused(tiny_tokenizer: Any) -> None:
+    template = "{% for m in messages %}{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}{% endfor %}"
+    with pytest.raises(InputError, match="does not end the turn"):
+        render(with_template(tiny_tokenizer, template), SINGLE)
