@@ -34,6 +34,10 @@ def closed_book(question: str, shots: Sequence[tuple[str, str]] = ()) -> list[Me
 
 
 def with_passages(passages: Sequence[str], question: str) -> list[Message]:
-    """The question after the passages it is to be answered from."""
+    """The passages between two copies of the question they are to answer.
+
+    A causal model reads a passage with the question in mind only when the question came before it; the second copy
+    stands where the answer begins (Xu et al., "Re-Reading Improves Reasoning in Large Language Models", EMNLP 2024).
+    """
     body = "\n\n".join(passages)
-    return [Message("system", READ_INSTRUCTION), Message("user", f"{body}\n\nQuestion: {question}")]
+    return [Message("system", READ_INSTRUCTION), Message("user", f"Question: {question}\n\n{body}\n\nQuestion: {question}")]

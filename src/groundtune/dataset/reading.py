@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from groundtune.dataset.invented import ReadingItem
 from groundtune.dataset.prompts import ABSTENTION, with_passages
@@ -32,7 +33,7 @@ _ANSWERS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (re.compile(r"(\$\d[\d,.]*\d(?: (?:million|billion))?)"), ("how much", "what amount")),
     (re.compile(r"\b((?:\d[\d,.]*\d|\d) (?:years?|months?|weeks?|days?|hours?|minutes?|seconds?))\b"), ("how long", "for how long", "what period")),
     (re.compile(r"\b((?:\d[\d,.]*\d|\d|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty) [a-z]{3,})\b"), ("how many", "what number")),
-    (re.compile(r"\bbecause (?:of )?([a-z][^,.;:()]{8,60})"), ("why", "for what reason")),
+    (re.compile(r"\bbecause (?:of )?([a-z][^,.;:()]{8,60})(?!\w)"), ("why", "for what reason")),
     (re.compile(r"\b(?:called|named|known as|termed) (?:the |an? )?([A-Za-z][\w'-]+(?: [A-Za-z][\w'-]+){0,2})"), ("what", "what name", "which")),
     (re.compile(r"\b(?:in|at|near|from|to|of) ((?:[A-Z][\w'-]+)(?: (?:of |the )?[A-Z][\w'-]+){0,3})"), ("where", "in which place", "which")),
     (re.compile(r"\bby ((?:[A-Z][\w'.-]+)(?: [A-Z][\w'.-]+){0,3})"), ("who", "by whom")),
@@ -44,7 +45,7 @@ _ANSWERS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
 )
 #: the first so many patterns find dates, amounts, reasons and names; the others any noun phrase
 _TYPED = 12
-_DEFINITION = re.compile(r"^(?:The |An? )?([A-Za-z][\w' -]{3,40}?) (?:is|are|refers to|means) ((?:an?|the|any) [a-z][^,.;:()]{6,70})")
+_DEFINITION = re.compile(r"^(?:The |An? )?([A-Za-z][\w' -]{3,40}?) (?:is|are|refers to|means) ((?:an?|the|any) [a-z][^,.;:()]{6,70})(?!\w)")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(\[])")
 
 
@@ -161,33 +162,53 @@ def reading_items(
 _FILES = "rules handbook guide notes minutes prices manual report terms list hours policy letter plan faq".split()
 
 
-def as_retrieved(
-    item: ReadingItem, other: ReadingItem, pair: tuple[str, str | None], rng: random.Random
-) -> ReadingItem:
-    """One question behind two to four sentences of the kind retrieval brings, each with the file it is from.
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """One question with the text to answer it from; an answer of None is not in the text."""
 
-    The sentence that holds the answer is among them; the others are of the same item and of another one.
+    question: str
+    passage: str
+    answer: str | None
+
+    def conversation(self) -> list[Message]:
+        """The exercise as chat, worded as a System words it."""
+        return [*with_passages([self.passage], self.question), Message("assistant", self.answer or ABSTENTION)]
+
+
+def excerpt(
+    item: ReadingItem, other: ReadingItem, pair: tuple[str, str | None], rng: random.Random, *, lines: tuple[int, int]
+) -> Exercise | None:
+    """A question behind as many sentences as ``lines`` allows, the one with the answer among them.
+
+    Six in ten stand as retrieval brings them, single sentences each with a file and perhaps a page, one of another item
+    now and then; the others are consecutive sentences, one to a line or running. None where no sentence holds the answer.
     """
     question, answer = pair
-    own, foreign = sentences(item.passage), sentences(other.passage)
-    needed = [s for s in own if answer and answer in s][:1]
-    if answer and not needed:  # it spans a sentence end
-        return ReadingItem(item.passage, (pair,))
+    own = _lines(item)
+    places = [n for n, s in enumerate(own) if answer and answer in s]
+    if not own or (answer and not places):
+        return None
+    count = rng.randint(*lines)
+    if rng.random() < 0.4:
+        at = places[0] if places else rng.randrange(len(own))
+        first = max(0, min(at - rng.randrange(count), len(own) - count))
+        return Exercise(question, rng.choice((" ", "\n")).join(own[first : first + count]), answer)
+    needed = [own[places[0]]] if places else []
     rest = [s for s in own if s not in needed]
-    chosen = needed + rng.sample(rest, min(len(rest), rng.randint(1, 2))) + rng.sample(foreign, min(len(foreign), rng.randint(0, 1)))
+    chosen = [*needed, *rng.sample(rest, min(len(rest), count - len(needed)))]
+    foreign = [s for s in _lines(other) if not (answer and answer in s)]
+    if foreign and count > 1 and rng.random() < 0.5:
+        chosen = [*chosen[: max(1, count - 1)], rng.choice(foreign)]
     rng.shuffle(chosen)
-    passages: list[str] = []
-    for number, sentence in enumerate(chosen, 1):
-        page = f", page {rng.randint(1, 60)}" if rng.random() < 0.5 else ""
-        name = f"{rng.choice(_FILES)}-{rng.choice((rng.randint(2019, 2035), rng.choice(_FILES)))}.{rng.choice(('pdf', 'docx', 'html', 'md', 'csv', 'txt'))}"
-        passages.append(f"[{number}] {name}{page}\n{sentence}")
-    return ReadingItem("\n\n".join(passages), (pair,))
+    return Exercise(question, "\n\n".join(f"[{n}] {_place(rng)}\n{s}" for n, s in enumerate(chosen, 1)), answer)
 
 
-def conversation(item: ReadingItem) -> list[Message]:
-    """The exercise as chat: the passage with the first question, then the others turn by turn."""
-    first, *others = item.questions
-    messages = [*with_passages([item.passage], first[0]), Message("assistant", first[1] or ABSTENTION)]
-    for question, answer in others:
-        messages += [Message("user", f"Question: {question}"), Message("assistant", answer or ABSTENTION)]
-    return messages
+def _lines(item: ReadingItem) -> list[str]:
+    """The sentences of an item without those that only name a file, and without stray or endless ones."""
+    return [s for s in sentences(item.passage) if 2 < len(s.split()) < 60 and not re.match(r"\[\d+\] ", s)]
+
+
+def _place(rng: random.Random) -> str:
+    name = f"{rng.choice(_FILES)}-{rng.choice((rng.randint(2019, 2035), rng.choice(_FILES)))}"
+    page = f", page {rng.randint(1, 60)}" if rng.random() < 0.5 else ""
+    return f"{name}.{rng.choice(('pdf', 'docx', 'html', 'md', 'csv', 'txt'))}{page}"

@@ -1,4 +1,4 @@
-"""A model from nothing: tokenizer, pretraining on prose and reading exercises, instruction tuning, held-out figures.
+"""A model from nothing: tokenizer, pretraining on prose and reading exercises, reading lessons, held-out figures.
 
 Driven by a recipe file (``recipes/pebble.yaml`` made the bundled model). Each stage writes its artifact whole and is not
 run again while it is there; training stages resume from their checkpoints. Leaves out evaluation on a user's own
@@ -11,7 +11,9 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterator
-from itertools import islice
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from groundtune.dataset import corpus, reading
-from groundtune.dataset.invented import ReadingItem, invented_items
-from groundtune.dataset.prompts import ABSTENTION, with_passages
+from groundtune.dataset.invented import invented_items
+from groundtune.dataset.prompts import ABSTENTION
 from groundtune.dataset.render import TokenRow, render_example
 from groundtune.errors import ConfigError, InputError
-from groundtune.nn.architectures import Shape, embeddings_from_words, new_model
+from groundtune.nn.architectures import Shape, new_model
+from groundtune.nn.initialization import copying_circuits, embeddings_from_words
 from groundtune.nn.tokenizer import train_tokenizer
-from groundtune.records import Message
-from groundtune.training.data import RowBatches, StreamBatches
+from groundtune.training.data import CompactRows, RowBatches, StreamBatches
 from groundtune.training.trainer import Progress, TrainResult, TrainSettings, discard_checkpoints, train
 
 #: says which stage runs now
@@ -41,23 +43,25 @@ class PretrainStage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     prose_tokens: int = Field(gt=0, description="tokens of prose, mixed by family weight")
-    reading_tokens: int = Field(gt=0, description="tokens of reading exercises")
-    sequence_tokens: int = Field(384, gt=0, description="window length")
-    rows_per_batch: int = Field(12, gt=0, description="windows a step")
+    reading_tokens: int = Field(gt=0, description="tokens of reading exercises, as the first lesson has them")
+    sequence_tokens: int = Field(256, gt=0, description="window length")
+    rows_per_batch: int = Field(16, gt=0, description="windows a step")
     epochs: float = Field(1.0, gt=0, description="passes over the tokens")
-    learning_rate: float = Field(2e-3, gt=0, description="peak")
-    warmup_steps: int = Field(60, ge=0, description="optimizer steps")
+    learning_rate: float = Field(3e-4, gt=0, description="peak")
+    warmup_steps: int = Field(300, ge=0, description="optimizer steps")
 
 
-class InstructStage(BaseModel):
-    """The stage in which only answers count in the loss."""
+class Lesson(BaseModel):
+    """A stage of reading exercises in which only the answers count in the loss, and the copy of the question before them."""
 
     model_config = ConfigDict(extra="forbid")
-    conversations: int = Field(gt=0, description="reading conversations")
+    exercises: int = Field(gt=0, description="one question each")
+    lines: tuple[int, int] = Field(description="fewest and most sentences before the question")
+    prose: float = Field(0.4, ge=0, le=1, description="share made from prose; the others are of invented facts")
+    unanswerable: float = Field(0.15, ge=0, le=1, description="how many of the questions without an answer stay in")
     batch_tokens: int = Field(4096, gt=0, description="token budget a step")
-    epochs: int = Field(1, gt=0, description="passes over the conversations")
-    learning_rate: float = Field(1e-3, gt=0, description="peak")
-    warmup_steps: int = Field(40, ge=0, description="optimizer steps")
+    learning_rate: float = Field(3e-4, gt=0, description="peak")
+    warmup_steps: int = Field(100, ge=0, description="optimizer steps")
 
 
 class Recipe(BaseModel):
@@ -70,10 +74,11 @@ class Recipe(BaseModel):
     seed: int = 0
     vocabulary: int = Field(8192, ge=300, le=65535, description="tokenizer entries; fits uint16")
     word_embeddings: str = Field("", description="embedder whose word table starts the token embeddings, or nothing")
+    copying_circuits: bool = Field(False, description="start with attention that copies; needs `tied: false` in the shape")
     shape: Shape
     mixture: dict[str, float] = Field(description="family -> share of prose tokens")
     pretrain: PretrainStage
-    instruct: InstructStage
+    lessons: list[Lesson] = Field(min_length=1)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -106,10 +111,18 @@ def pretrain(recipe: Recipe, *, announce: Announce = lambda _: None, progress: P
     stream = _token_stream(recipe, tokenizer)
     announce("pretrain")
     base = _stage(recipe.output / "base", lambda folder: _pretrain(recipe, tokenizer, stream, folder, progress))
-    announce("instruct")
-    model = _stage(recipe.output / "model", lambda folder: _instruct(recipe, tokenizer, base, folder, progress))
+    model = base
+    for number in range(1, len(recipe.lessons) + 1):
+        announce(f"lesson {number}")
+        model = _stage(
+            recipe.output / f"lesson-{number}",
+            lambda folder, number=number, before=model: _lesson(recipe, number, tokenizer, before, folder, progress),
+        )
     announce("figures")
-    figures = {"held_out_bits_per_byte": bits_per_byte(recipe, model), "reading": reading_figures(recipe, model)}
+    figures = {
+        "held_out_bits_per_byte": {"base": bits_per_byte(recipe, base), "model": bits_per_byte(recipe, model)},
+        "reading": reading_figures(recipe, model),
+    }
     (model / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return model
 
@@ -176,25 +189,41 @@ def _prose(recipe: Recipe, *, skip: int = 0) -> Iterator[str]:
         yield piece
 
 
-def exercises(recipe: Recipe, *, seed: int, questions: int, skip: int) -> Iterator[list[Message]]:
-    """Reading conversations, from prose and from invented facts: whole, several, or cut to the sentences that retrieval would bring."""
+def exercises(recipe: Recipe, lesson: Lesson, *, seed: int, prose: Iterator[str] | None = None) -> Iterator[reading.Exercise]:
+    """Endless exercises for a lesson, of the training side's prose or another; the same ones for the same seed."""
+    texts = prose or _prose(recipe, skip=seed % 50)
     rng = random.Random(seed)
-    cloze = reading.reading_items(_prose(recipe, skip=skip), synonyms=synonyms(recipe.corpus), seed=seed, questions=questions)
-    facts = invented_items(seed)
+    pools = {
+        True: reading.reading_items(texts, synonyms=synonyms(recipe.corpus), seed=seed),
+        False: invented_items(seed),
+    }
+    before = {kind: next(pool) for kind, pool in pools.items()}
     while True:
-        item = next(cloze) if rng.random() < 0.45 else next(facts)
-        pairs = rng.sample(item.questions, min(questions, len(item.questions)))
-        shape = rng.random()
-        if shape < 0.35:
-            other = next(cloze if rng.random() < 0.3 else facts)
-            yield reading.conversation(reading.as_retrieved(item, other, pairs[0], rng))
-        elif shape < 0.5:  # several whole passages
-            others = [next(cloze if rng.random() < 0.5 else facts) for _ in range(rng.randint(1, 2))]
-            passages = [item.passage, *(" ".join(reading.sentences(o.passage)[: rng.randint(1, 5)]) for o in others)]
-            rng.shuffle(passages)
-            yield reading.conversation(ReadingItem("\n\n".join(passages), tuple(pairs)))
-        else:
-            yield reading.conversation(ReadingItem(item.passage, tuple(pairs)))
+        kind = rng.random() < lesson.prose
+        item, other = next(pools[kind]), before[kind]
+        before[kind] = item
+        for pair in item.questions:
+            if pair[1] is None and rng.random() >= lesson.unanswerable:
+                continue
+            exercise = reading.excerpt(item, other, pair, rng, lines=lesson.lines)
+            if exercise:
+                yield exercise
+
+
+def _rows(recipe: Recipe, lesson: Lesson, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> Iterator[TokenRow]:
+    """Exercises as rows; one over the context is left out, there are endless others."""
+    for exercise in exercises(recipe, lesson, seed=seed):
+        with suppress(InputError):
+            yield _row(tokenizer, exercise, recipe.shape.context_tokens)
+
+
+def _row(tokenizer: PreTrainedTokenizerBase, exercise: reading.Exercise, limit: int) -> TokenRow:
+    """The loss is on the answer and on the second copy of the question, which keeps copying in practice."""
+    row = render_example(tokenizer, exercise.conversation(), max_tokens=limit, where="exercise")
+    again = len(tokenizer(f" {exercise.question}")["input_ids"])
+    start = row.trained.index(True) - 2 - again  # the end of the user's turn and the marker of the assistant's stand between
+    trained = (*row.trained[:start], *[True] * again, *row.trained[start + again :])
+    return TokenRow(row.ids, trained)
 
 
 def _token_stream(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> np.ndarray[Any, Any]:
@@ -209,10 +238,7 @@ def _token_stream(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> np.ndar
             if count >= stage.prose_tokens:
                 break
         count = 0
-        for messages in exercises(recipe, seed=recipe.seed + 1, questions=6, skip=0):
-            row = _row(tokenizer, messages, recipe.shape.context_tokens)
-            if row is None:
-                continue
+        for row in _rows(recipe, recipe.lessons[0], tokenizer, seed=recipe.seed + 1):
             documents.append(list(row.ids))
             count += len(row.ids)
             if count >= stage.reading_tokens:
@@ -221,13 +247,6 @@ def _token_stream(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> np.ndar
         np.fromiter((i for d in documents for i in d), dtype=np.uint16).tofile(folder / "train.bin")
 
     return np.memmap(_stage(recipe.output / "tokens", make) / "train.bin", dtype=np.uint16, mode="r")
-
-
-def _row(tokenizer: PreTrainedTokenizerBase, messages: list[Message], limit: int) -> TokenRow | None:
-    try:
-        return render_example(tokenizer, messages, max_tokens=limit, where="exercise")
-    except InputError:  # an exercise over the context is left out; there are endless others
-        return None
 
 
 def _pretrain(
@@ -239,6 +258,8 @@ def _pretrain(
         from groundtune.retrieval.embedders import minilm
 
         embeddings_from_words(model, tokenizer, *minilm.word_table())
+    if recipe.copying_circuits:
+        copying_circuits(model, seed=recipe.seed)
     steps = int(len(stream) * stage.epochs / (stage.sequence_tokens * stage.rows_per_batch))
     batches = StreamBatches(
         stream, sequence_tokens=stage.sequence_tokens, rows_per_batch=stage.rows_per_batch, steps=steps, seed=recipe.seed
@@ -250,24 +271,18 @@ def _pretrain(
     _save(model, tokenizer, folder, result, tokens=steps * stage.sequence_tokens * stage.rows_per_batch)
 
 
-def _instruct(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, base: Path, folder: Path, progress: Progress | None
+def _lesson(
+    recipe: Recipe, number: int, tokenizer: PreTrainedTokenizerBase, before: Path, folder: Path, progress: Progress | None
 ) -> None:
-    stage = recipe.instruct
-    rows: list[TokenRow] = []
-    for messages in exercises(recipe, seed=recipe.seed + 2, questions=3, skip=40):
-        row = _row(tokenizer, messages, recipe.shape.context_tokens)
-        if row:
-            rows.append(row)
-        if len(rows) == stage.conversations:
-            break
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    lesson = recipe.lessons[number - 1]
+    rows = CompactRows(islice(_rows(recipe, lesson, tokenizer, seed=recipe.seed + 10 * number), lesson.exercises))
+    model = AutoModelForCausalLM.from_pretrained(before, dtype=torch.float32)
     settings = TrainSettings(
-        learning_rate=stage.learning_rate, warmup_steps=stage.warmup_steps, weight_decay=0.05, save_every_steps=100, seed=recipe.seed
+        learning_rate=lesson.learning_rate, warmup_steps=lesson.warmup_steps, weight_decay=0.05, save_every_steps=100, seed=recipe.seed
     )
-    batches = RowBatches(rows, batch_tokens=stage.batch_tokens, epochs=stage.epochs, seed=recipe.seed)
+    batches = RowBatches(rows, batch_tokens=lesson.batch_tokens, epochs=1, seed=recipe.seed)
     result = train(model, batches, settings, folder / "checkpoints", progress=progress)
-    _save(model, tokenizer, folder, result, tokens=stage.epochs * sum(len(r.ids) for r in rows))
+    _save(model, tokenizer, folder, result, tokens=rows.tokens)
 
 
 def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, result: TrainResult, *, tokens: int) -> None:
@@ -310,25 +325,23 @@ def bits_per_byte(recipe: Recipe, model_path: Path, *, characters: int = 60_000)
     return figures
 
 
-def reading_figures(recipe: Recipe, model_path: Path, *, items: int = 150) -> dict[str, Any]:
-    """Exact match on unseen reading exercises, apart for prose, invented facts and questions without an answer."""
+def reading_figures(recipe: Recipe, model_path: Path, *, questions: int = 400) -> dict[str, Any]:
+    """Exact match on the last lesson's kind of exercise from held-out prose and from unseen invented facts, by kind of question."""
     from groundtune.backends.local import LocalBackend
 
     backend = LocalBackend(str(model_path))
-    held = (t for f in recipe.mixture for t in _until(corpus.texts(recipe.corpus, f, want_held_out=True), 120_000))
-    pools = {
-        "prose": list(islice(reading.reading_items(held, synonyms={}, seed=99), items)),
-        "invented": list(islice(invented_items(recipe.seed + 5000), items)),
-    }
+    held_out = [t for f in recipe.mixture for t in _until(corpus.texts(recipe.corpus, f, want_held_out=True), 120_000)]
+    random.Random(recipe.seed).shuffle(held_out)
     figures: dict[str, Any] = {"samples": []}
-    for name, pool in pools.items():
-        asked = [(i.passage, q, a) for i in pool for q, a in i.questions[:2]]
-        written = backend.generate_batch([with_passages([p], q) for p, q, _ in asked], max_tokens=32)
+    for name, prose in (("prose", 1.0), ("invented", 0.0)):
+        lesson = recipe.lessons[-1].model_copy(update={"prose": prose})
+        asked = list(islice(exercises(recipe, lesson, seed=recipe.seed + 5000, prose=cycle(held_out)), questions))
+        written = backend.generate_batch([e.conversation()[:-1] for e in asked], max_tokens=32)
         right: dict[str, list[bool]] = {"answerable": [], "unanswerable": []}
-        for (passage, question, answer), generation in zip(asked, written, strict=True):
-            key = "answerable" if answer else "unanswerable"
-            right[key].append(generation.text.strip().lower() == (answer or ABSTENTION).lower())
-            if len(figures["samples"]) < 24 and len(right[key]) <= 6:
-                figures["samples"].append({"passage": passage, "question": question, "right": answer, "answer": generation.text})
+        for exercise, generation in zip(asked, written, strict=True):
+            key = "answerable" if exercise.answer else "unanswerable"
+            right[key].append(generation.text.strip().lower() == (exercise.answer or ABSTENTION).lower())
+            if len(right[key]) <= 6:
+                figures["samples"].append({**asdict(exercise), "written": generation.text})
         figures[name] = {k: {"exact_match": round(float(np.mean(v)), 4), "n": len(v)} for k, v in right.items() if v}
     return figures

@@ -6,8 +6,9 @@ no attention mask is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -39,6 +40,42 @@ class RowBatches(Dataset[dict[str, torch.Tensor]]):
             ids_BT[b, : len(ids)] = ids
             labels_BT[b, : len(ids)] = torch.where(torch.tensor(row.trained), ids, IGNORED)
         return {"input_ids": ids_BT, "labels": labels_BT}
+
+
+class CompactRows(Sequence[TokenRow]):
+    """Many rows at three bytes a token: a hundred thousand rows as Python tuples would fill gigabytes.
+
+    Args:
+        rows: read once; token ids below 65,536.
+    """
+
+    def __init__(self, rows: Iterable[TokenRow]) -> None:
+        ids, trained, ends = array("H"), array("b"), array("q", [0])
+        for row in rows:
+            ids.extend(row.ids)
+            trained.extend(row.trained)
+            ends.append(len(ids))
+        self._ids, self._trained, self._ends = ids, trained, ends
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all rows."""
+        return len(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> TokenRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TokenRow]: ...
+    def __getitem__(self, index: int | slice) -> TokenRow | list[TokenRow]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        at = slice(self._ends[index % len(self)], self._ends[index % len(self) + 1])
+        return TokenRow(tuple(self._ids[at]), tuple(map(bool, self._trained[at])))
 
 
 class StreamBatches(Dataset[dict[str, torch.Tensor]]):
