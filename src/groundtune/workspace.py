@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import sys
@@ -48,7 +47,7 @@ def write_json(path: Path, value: object) -> None:
     """Write JSON whole or not at all."""
     half = path.with_name(path.name + ".part")
     half.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True), encoding="utf-8")
-    os.replace(half, path)
+    half.replace(path)
 
 
 class Workspace:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pypdfium2
-
 from questions import NEAR_COPY, WORD, Fact, Part, held_out_facts, opening, overlap, read_part, rows, same_side
 from render import PAGE_BREAK, cells, render, shipped_name
 

@@ -13,7 +13,6 @@ import typer
 
 if TYPE_CHECKING:
     from groundtune.methods._setup import Setup
-    from groundtune.workspace import Workspace
 
 ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Project folder: holds groundtune.yaml and .groundtune/.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Another config file than groundtune.yaml.")]
@@ -60,7 +59,14 @@ def progress_bar(title: str) -> Iterator[Any]:
         yield lambda done, total, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
     with Progress(*columns, console=Console(stderr=True)) as bar:

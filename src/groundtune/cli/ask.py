@@ -19,7 +19,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question, in quotes.")],
     system: SystemOption = "rag",
     document: Annotated[str | None, typer.Option("--document", help="Look only in this document.")] = None,
-    project: ProjectOption = Path("."),
+    project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
     json: JsonOption = False,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def compare(
     systems: Annotated[str | None, typer.Option("--systems", help="Comma-separated; default: `compare.systems` of groundtune.yaml.")] = None,
-    project: ProjectOption = Path("."),
+    project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
     questions: Annotated[int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")] = None,

@@ -13,7 +13,7 @@ from groundtune.cli.compare import run_comparison, show_table
 
 def evaluate(
     system: Annotated[str, typer.Option("--system", "-s", help="The system to evaluate.")],
-    project: ProjectOption = Path("."),
+    project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
     questions: Annotated[int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")] = None,

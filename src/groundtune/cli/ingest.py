@@ -9,12 +9,20 @@ from typing import Annotated
 
 import typer
 
-from groundtune.cli._common import ConfigOption, JsonOption, ProjectOption, ensure_documents, open_project, print_json, say
+from groundtune.cli._common import (
+    ConfigOption,
+    JsonOption,
+    ProjectOption,
+    ensure_documents,
+    open_project,
+    print_json,
+    say,
+)
 
 
 def ingest(
     sources: Annotated[list[str] | None, typer.Argument(help="Files and folders; default: `documents:` of groundtune.yaml.")] = None,
-    project: ProjectOption = Path("."),
+    project: ProjectOption = Path(),
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -12,7 +12,7 @@ from groundtune.cli._common import JsonOption, print_json, say
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="A folder with your data.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(help="A folder with your data.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Write over an existing groundtune.yaml.")] = False,
     json: JsonOption = False,
 ) -> None:

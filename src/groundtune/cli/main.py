@@ -16,10 +16,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-import typer  # noqa: E402
+import typer
 
-from groundtune.cli import ask, chat, compare, demo, evaluate, index, ingest, init, list_, pretrain, tune  # noqa: E402
-from groundtune.errors import GroundtuneError  # noqa: E402
+from groundtune.cli import ask, chat, compare, demo, evaluate, index, ingest, init, list_, pretrain, tune
+from groundtune.errors import GroundtuneError
 
 app = typer.Typer(
     name="groundtune",

@@ -7,12 +7,21 @@ from typing import Annotated
 
 import typer
 
-from groundtune.cli._common import ConfigOption, JsonOption, ModelOption, ProjectOption, ensure_tuned, open_project, print_json, say
+from groundtune.cli._common import (
+    ConfigOption,
+    JsonOption,
+    ModelOption,
+    ProjectOption,
+    ensure_tuned,
+    open_project,
+    print_json,
+    say,
+)
 
 
 def tune(
     method: Annotated[str | None, typer.Option("--method", help="lora or full; default: `tune.method` of groundtune.yaml.")] = None,
-    project: ProjectOption = Path("."),
+    project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
     json: JsonOption = False,

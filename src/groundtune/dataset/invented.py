@@ -80,15 +80,17 @@ _ADJECTIVES: Final = tuple(
     thick thin tidy tiny tough upper warm western white wide wild winter wooden yellow young
     """.split()
 )
-_COLOURS: Final = tuple(
-    """red blue green yellow black white grey brown orange purple pink turquoise beige crimson ivory
-    maroon violet teal scarlet olive lilac silver gold amber indigo cream""".split()
-) + ("dark green", "light blue", "pale yellow", "dark red", "navy blue", "black and white", "mint green", "sky blue")
-_MATERIALS: Final = tuple(
-    """oak pine steel copper brass glass clay nylon cotton wool leather slate granite marble bamboo cork
+_COLOURS: Final = (
+    *"""red blue green yellow black white grey brown orange purple pink turquoise beige crimson ivory
+    maroon violet teal scarlet olive lilac silver gold amber indigo cream""".split(),
+    *("dark green", "light blue", "pale yellow", "dark red", "navy blue", "black and white", "mint green", "sky blue"),
+)
+_MATERIALS: Final = (
+    *"""oak pine steel copper brass glass clay nylon cotton wool leather slate granite marble bamboo cork
     felt canvas linen silk rubber aluminium tin zinc bronze limestone birch ash willow wax paper
-    porcelain concrete plywood jute hemp iron sandstone walnut cedar larch beech plastic""".split()
-) + ("cast iron", "stainless steel", "recycled plastic", "stained glass", "pressed straw", "waxed cotton")
+    porcelain concrete plywood jute hemp iron sandstone walnut cedar larch beech plastic""".split(),
+    *("cast iron", "stainless steel", "recycled plastic", "stained glass", "pressed straw", "waxed cotton"),
+)
 _FIRST: Final = tuple(
     """Anna Tom Maria Peter Lena Omar Ruth Ivan Clara Hugo Nina Paul Sara Leon Emma Karl Rosa Felix Mina
     Jonas Eva Max Lucy Adam Olga Simon Vera Mark Ines David Yara Lukas Priya Chen Aisha Diego Fatima Kofi

@@ -138,7 +138,8 @@ def reading_items(
         lines = sentences(text)
         at = 0
         while at < len(lines):
-            wanted, passage = rng.randint(*passage_words), []
+            wanted = rng.randint(*passage_words)
+            passage: list[str] = []
             while at < len(lines) and sum(len(s.split()) for s in passage) < wanted:
                 passage.append(lines[at])
                 at += 1

@@ -1,0 +1,1 @@
+"""Floor 3: files of any kind become documents with provenance."""

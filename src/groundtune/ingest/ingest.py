@@ -156,7 +156,7 @@ def _one(folder: Path, path: Path, name: str, loader: str, sha: str) -> Document
         except InputError:  # refused further down: nothing of it comes in
             half.unlink()
             raise
-    os.replace(half, target)
+    half.replace(target)
     return document
 
 

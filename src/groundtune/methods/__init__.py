@@ -1,0 +1,1 @@
+"""Floor 6: the ways to get documents into a model, each a `System`."""

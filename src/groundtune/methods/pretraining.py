@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -114,10 +115,8 @@ def pretrain(recipe: Recipe, *, announce: Announce = lambda _: None, progress: P
     model = base
     for number in range(1, len(recipe.lessons) + 1):
         announce(f"lesson {number}")
-        model = _stage(
-            recipe.output / f"lesson-{number}",
-            lambda folder, number=number, before=model: _lesson(recipe, number, tokenizer, before, folder, progress),
-        )
+        lesson = partial(_lesson, recipe, number, tokenizer, model, progress=progress)
+        model = _stage(recipe.output / f"lesson-{number}", lesson)
     announce("figures")
     figures = {
         "held_out_bits_per_byte": {"base": bits_per_byte(recipe, base), "model": bits_per_byte(recipe, model)},
@@ -140,8 +139,7 @@ def _stage(final: Path, make: Callable[[Path], None]) -> Path:
 def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     def sample() -> Iterator[str]:
         for family, share in recipe.mixture.items():
-            for text in _until(corpus.texts(recipe.corpus, family, want_held_out=False), int(share * 24e6)):
-                yield text
+            yield from _until(corpus.texts(recipe.corpus, family, want_held_out=False), int(share * 24e6))
         for item in islice(invented_items(recipe.seed + 900), 3000):
             yield item.passage + "\n" + "\n".join(q for q, _ in item.questions)
 
@@ -272,7 +270,7 @@ def _pretrain(
 
 
 def _lesson(
-    recipe: Recipe, number: int, tokenizer: PreTrainedTokenizerBase, before: Path, folder: Path, progress: Progress | None
+    recipe: Recipe, number: int, tokenizer: PreTrainedTokenizerBase, before: Path, folder: Path, *, progress: Progress | None
 ) -> None:
     lesson = recipe.lessons[number - 1]
     rows = CompactRows(islice(_rows(recipe, lesson, tokenizer, seed=recipe.seed + 10 * number), lesson.exercises))
@@ -319,7 +317,7 @@ def bits_per_byte(recipe: Recipe, model_path: Path, *, characters: int = 60_000)
             with torch.no_grad():
                 logits_1TV = model(piece, use_cache=False).logits.float()
             bits += float(torch.nn.functional.cross_entropy(logits_1TV[0, :-1], piece[0, 1:], reduction="sum")) / math.log(2)
-            size += len(tokenizer.decode(piece[0, 1:]).encode("utf-8"))
+            size += len(str(tokenizer.decode(piece[0, 1:])).encode("utf-8"))
         if size:
             figures[family] = round(bits / size, 4)
     return figures

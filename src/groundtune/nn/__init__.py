@@ -1,0 +1,1 @@
+"""Floor 2: models: shapes, better starts, tokenizers, adapters, weights on disk."""

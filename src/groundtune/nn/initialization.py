@@ -97,9 +97,10 @@ def copying_circuits(model: LlamaForCausalLM, *, seed: int, strength: Circuits =
     generator = torch.Generator().manual_seed(seed)
 
     def orthogonal(n: int) -> torch.Tensor:
-        return torch.linalg.qr(torch.randn(n, n, generator=generator))[0]
+        square: torch.Tensor = torch.linalg.qr(torch.randn(n, n, generator=generator))[0]
+        return square
 
-    frequencies = config.rope_parameters["rope_theta"] ** (-torch.arange(0, size, 2).float() / size)
+    frequencies = float(config.to_dict()["rope_parameters"]["rope_theta"]) ** (-torch.arange(0, size, 2).float() / size)
     slow_N = torch.cat([frequencies * 150 < 0.6] * 2).nonzero()[:, 0]  # turn by under 0.6 radians in 150 tokens
 
     def matcher() -> torch.Tensor:  # (H, H): compares two parts of the stream wherever they stand

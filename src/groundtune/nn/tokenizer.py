@@ -26,10 +26,10 @@ def train_tokenizer(texts: Iterator[str], *, vocabulary: int, context_tokens: in
     tokenizer = Tokenizer(models.BPE())
     # words keep their leading space, digits stand alone (numbers are copied digit by digit), line breaks are their own
     pattern = Regex(r"\p{N}| ?\p{L}+(?:['’]\p{L}+)?| ?[^\s\p{L}\p{N}]+|\s+")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(pattern, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=[END, SYSTEM, USER, ASSISTANT, PAD],

@@ -113,14 +113,15 @@ class _SupervisedTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.model_accepts_loss_kwargs = True  # compute_loss below divides by the step's tokens itself
 
-    def compute_loss(  # type: ignore[override]
+    def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         loss = supervised_loss(model, inputs, num_items_in_batch)
         return (loss, {}) if return_outputs else loss
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:  # batches come shuffled
+        rows: Any = train_dataset if train_dataset is not None else self.train_dataset
+        return SequentialSampler(rows)
 
 
 class _Watch(TrainerCallback):
@@ -182,15 +183,18 @@ def train(
     if any(loss != loss for _, loss in losses):
         raise FloatingPointError("the loss is not a number; lower the learning rate")
     tenth = max(1, len(losses) // 10)
-    mean = lambda part: sum(x for _, x in part) / max(1, len(part))  # noqa: E731
     model.eval()
     return TrainResult(
         steps=steps,
-        first_loss=mean(losses[:tenth]),
-        last_loss=mean(losses[-tenth:]),
+        first_loss=_mean_loss(losses[:tenth]),
+        last_loss=_mean_loss(losses[-tenth:]),
         seconds=time.perf_counter() - started,
         losses=tuple(losses),
     )
+
+
+def _mean_loss(part: list[tuple[int, float]]) -> float:
+    return sum(loss for _, loss in part) / max(1, len(part))
 
 
 def discard_checkpoints(folder: Path) -> None:

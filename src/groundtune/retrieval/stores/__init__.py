@@ -1,0 +1,1 @@
+"""Where vectors and full text are kept and searched."""
