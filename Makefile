@@ -37,6 +37,7 @@ test: $(VENV)/dev
 
 check: $(VENV)/dev
 	$(BIN)/ruff check src tests tools
+	$(BIN)/ruff format --check src tests tools
 	$(BIN)/mypy
 	$(BIN)/python tools/example/build.py
 

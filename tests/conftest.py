@@ -36,7 +36,9 @@ def make_tiny_model(tiny_tokenizer: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def tiny_model_path(tiny_tokenizer: Any, make_tiny_model: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model_path(
+    tiny_tokenizer: Any, make_tiny_model: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with that model and its tokenizer, as ``model:`` takes it."""
     folder = tmp_path_factory.mktemp("tiny-model")
     make_tiny_model().save_pretrained(folder)

@@ -86,7 +86,14 @@ def question_rows() -> list[dict[str, Any]]:
     """The rows of ``questions.jsonl``."""
     rows = []
     for number, (fact, split, question, answer, document, page, passage) in enumerate(QUESTIONS, 1):
-        row: dict[str, Any] = {"id": f"q{number}", "fact": fact, "split": split, "question": question, "references": [], "passages": []}
+        row: dict[str, Any] = {
+            "id": f"q{number}",
+            "fact": fact,
+            "split": split,
+            "question": question,
+            "references": [],
+            "passages": [],
+        }
         if answer:
             row["references"] = [answer]
             row["passages"] = [{"document": document, "page": page, "text": passage}]
@@ -130,11 +137,23 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "groundtune", *map(str, arguments)]
 
 
-def run(*arguments: str | Path, stdin: str | bytes = "", timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, stdin: str | bytes = "", timeout: float = 120, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run ``groundtune ...`` and wait for it."""
     given = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(command(*arguments), input=given, capture_output=True, timeout=timeout, env=environment(), check=False, **options)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8"))
+    done = subprocess.run(
+        command(*arguments),
+        input=given,
+        capture_output=True,
+        timeout=timeout,
+        env=environment(),
+        check=False,
+        **options,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode("utf-8"), done.stderr.decode("utf-8")
+    )
 
 
 def run_json(*arguments: str | Path, **options: Any) -> Any:

@@ -56,7 +56,12 @@ def imports_of(module: str, tree: ast.AST) -> Iterator[tuple[str, int]]:
                 above = package_of(module).split(".")
                 base = ".".join([*above[: len(above) - node.level + 1], *([base] if base else [])])
             found = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args and isinstance(node.args[0], ast.Constant):
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+        ):
             owner, value = ast.unparse(node.func), str(node.args[0].value)
             if owner in {"registry.get", "registry.names"}:
                 found = [registry.PACKAGES[value]]
@@ -70,7 +75,11 @@ def imports_of(module: str, tree: ast.AST) -> Iterator[tuple[str, int]]:
 def graph() -> dict[str, list[tuple[str, int]]]:
     out = {}
     for module, path in MODULES.items():
-        out[module] = [(name, line) for name, line in imports_of(module, ast.parse(path.read_text(encoding="utf-8"))) if name != module]
+        out[module] = [
+            (name, line)
+            for name, line in imports_of(module, ast.parse(path.read_text(encoding="utf-8")))
+            if name != module
+        ]
     return out
 
 
@@ -79,11 +88,22 @@ GRAPH = graph()
 
 def test_every_part_of_the_package_has_a_floor() -> None:
     assert {part_of(m) for m in MODULES} <= set(FLOORS)
-    assert {part_of(m) for m in MODULES} >= {"cli", "methods", "evaluation", "metrics", "backends", "ingest", "retrieval", "errors"}
+    assert {part_of(m) for m in MODULES} >= {
+        "cli",
+        "methods",
+        "evaluation",
+        "metrics",
+        "backends",
+        "ingest",
+        "retrieval",
+        "errors",
+    }
 
 
 def test_every_imported_module_of_ours_exists() -> None:
-    missing = [f"{module}:{line} {name}" for module, found in GRAPH.items() for name, line in found if name not in MODULES]
+    missing = [
+        f"{module}:{line} {name}" for module, found in GRAPH.items() for name, line in found if name not in MODULES
+    ]
     assert not missing
 
 
@@ -132,7 +152,10 @@ def test_nothing_is_called_utils() -> None:
     ("source", "expected"),
     [
         ("def f():\n    from groundtune.cli import main", "groundtune.cli.main"),
-        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import groundtune.workspace", "groundtune.workspace"),
+        (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import groundtune.workspace",
+            "groundtune.workspace",
+        ),
         ("from . import retriever", "groundtune.retrieval.retriever"),
         ("from ..errors import InputError", "groundtune.errors"),
         ('registry.get("metrics", name)', "groundtune.metrics"),

@@ -24,7 +24,9 @@ except SystemExit as end:
 
 
 def loaded(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code + SHOW], capture_output=True, text=True, env=environment(), check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code + SHOW], capture_output=True, text=True, env=environment(), check=True, timeout=60
+    )
     return done.stdout.splitlines()[-1]
 
 

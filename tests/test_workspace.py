@@ -145,7 +145,11 @@ with Workspace(Path(sys.argv[1])).writing():
 
 def test_a_second_writer_is_refused_until_the_first_has_gone(workspace: Workspace) -> None:
     first = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(workspace.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        [sys.executable, "-c", HOLD, str(workspace.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
     )
     try:
         assert first.stdout is not None

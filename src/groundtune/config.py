@@ -32,8 +32,12 @@ class RetrievalConfig(_Part):
 
     top_k: int = Field(5, ge=1, le=50, description="chunks retrieved for an answer")
     candidates: int = Field(40, ge=1, description="candidates of each kind of search before fusion")
-    mode: Literal["hybrid", "vector", "text"] = Field("hybrid", description="vectors, full text, or both fused by reciprocal rank")
-    context_tokens: int = Field(160, ge=16, description="most passage tokens put into the prompt, the best sentences first")
+    mode: Literal["hybrid", "vector", "text"] = Field(
+        "hybrid", description="vectors, full text, or both fused by reciprocal rank"
+    )
+    context_tokens: int = Field(
+        160, ge=16, description="most passage tokens put into the prompt, the best sentences first"
+    )
     context_sentences: int = Field(3, ge=1, description="most sentences put into the prompt; large models want more")
 
 
@@ -69,10 +73,14 @@ class CompareConfig(_Part):
     """What is compared, on how many questions."""
 
     systems: tuple[str, ...] = Field(SYSTEMS, description="the systems, in the report's order")
-    questions_per_split: int | None = Field(None, ge=1, description="most questions a split, whole facts at a time; default all")
+    questions_per_split: int | None = Field(
+        None, ge=1, description="most questions a split, whole facts at a time; default all"
+    )
     latency_questions: int = Field(20, ge=1, description="questions asked one by one to measure latency")
     resamples: int = Field(5000, ge=100, description="bootstrap resamples")
-    adaptability_facts: int = Field(10, ge=0, description="facts that are changed to see how soon a system is right again")
+    adaptability_facts: int = Field(
+        10, ge=0, description="facts that are changed to see how soon a system is right again"
+    )
     usd_per_hour: float = Field(0.10, ge=0, description="price of this machine, for cost per 1,000 questions")
 
 
@@ -80,8 +88,12 @@ class Config(_Part):
     """A project. Paths are relative to the folder of ``groundtune.yaml``."""
 
     documents: tuple[str, ...] = Field(("documents",), description="files and folders to ingest")
-    questions: str = Field("questions.jsonl", description="questions with reference answers, to train on and to be judged by")
-    model: str = Field("pebble", description="pebble (bundled), a folder, or a Hugging Face name such as Qwen/Qwen3-0.6B")
+    questions: str = Field(
+        "questions.jsonl", description="questions with reference answers, to train on and to be judged by"
+    )
+    model: str = Field(
+        "pebble", description="pebble (bundled), a folder, or a Hugging Face name such as Qwen/Qwen3-0.6B"
+    )
     seed: int = Field(0, ge=0, description="of everything random")
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
@@ -125,7 +137,9 @@ def parse_config(values: Any, where: str) -> Config:
         ConfigError: lists every fault with its key; an unknown key comes with the keys there are.
     """
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: {type(values).__name__} at the top", expected="`key: value` lines, or an empty file")
+        raise ConfigError(
+            f"{where}: {type(values).__name__} at the top", expected="`key: value` lines, or an empty file"
+        )
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -136,7 +150,10 @@ def parse_config(values: Any, where: str) -> Config:
                 faults.append(f"{key}: unknown setting{_nearest(key)}")
             else:
                 faults.append(f"{key}: {fault['msg']} (found {fault['input']!r})")
-        raise ConfigError(f"{where}: " + "\n  ".join(faults), next_step="groundtune init, in an empty folder, writes a file that explains every setting") from None
+        raise ConfigError(
+            f"{where}: " + "\n  ".join(faults),
+            next_step="groundtune init, in an empty folder, writes a file that explains every setting",
+        ) from None
 
 
 def _nearest(key: str) -> str:

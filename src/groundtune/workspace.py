@@ -22,7 +22,17 @@ from groundtune.errors import MissingArtifactError, WorkspaceError
 
 FOLDER = ".groundtune"
 MANIFEST = "manifest.json"
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "lancedb", "pypdfium2", "markitdown", "trafilatura", "numpy")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "lancedb",
+    "pypdfium2",
+    "markitdown",
+    "trafilatura",
+    "numpy",
+)
 
 
 def digest(value: object) -> str:
@@ -39,7 +49,9 @@ def file_digest(path: Path) -> str:
 
 def folder_digest(path: Path) -> str:
     """SHA-256 over the names and bytes of a folder's files (a model, an adapter)."""
-    files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix in {".safetensors", ".json", ".jinja", ".txt", ".model"})
+    files = sorted(
+        p for p in path.rglob("*") if p.is_file() and p.suffix in {".safetensors", ".json", ".jinja", ".txt", ".model"}
+    )
     return digest([(p.relative_to(path).as_posix(), file_digest(p)) for p in files])
 
 
@@ -83,7 +95,9 @@ class Workspace:
             raise MissingArtifactError(f"no {name} in {self.folder}", next_step=next_step)
         return self.path(name)
 
-    def make(self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any] | None]) -> tuple[Path, bool]:
+    def make(
+        self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any] | None]
+    ) -> tuple[Path, bool]:
         """The artifact ``name`` for these inputs, made now unless it is there already.
 
         Args:
@@ -128,7 +142,9 @@ class Workspace:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkspaceError(f"{self.folder}: cannot be made: {error.strerror}", expected="a folder you may write to") from None
+            raise WorkspaceError(
+                f"{self.folder}: cannot be made: {error.strerror}", expected="a folder you may write to"
+            ) from None
         lock = FileLock(str(self.folder / "writing.lock"))
         try:
             lock.acquire(timeout=0)
@@ -150,4 +166,8 @@ def provenance() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {"command": " ".join(["groundtune", *sys.argv[1:]]), "python": platform.python_version(), "packages": versions}
+    return {
+        "command": " ".join(["groundtune", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "packages": versions,
+    }

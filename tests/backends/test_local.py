@@ -15,7 +15,9 @@ from groundtune.records import Generation, Message
 
 
 @pytest.fixture(scope="module")
-def backend(make_tiny_model: Callable[..., Any], tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> LocalBackend:
+def backend(
+    make_tiny_model: Callable[..., Any], tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory
+) -> LocalBackend:
     """A random model with large weights: its answers differ from prompt to prompt, as a fresh one's do not."""
     folder = tmp_path_factory.mktemp("lively")
     model = make_tiny_model()
@@ -59,19 +61,27 @@ def test_no_questions_no_answers(backend: LocalBackend) -> None:
 def test_an_over_long_prompt_still_answers(backend: LocalBackend) -> None:
     long = with_passages(["The fair is on 9 August. " * 200], "When is the fair?")
     assert len(render_prompt(backend.tokenizer, long)) > 2 * backend.context_tokens
-    alone, beside = backend.generate(long, max_tokens=10), backend.generate_batch([CONVERSATIONS[0], long], max_tokens=10)[1]
+    alone, beside = (
+        backend.generate(long, max_tokens=10),
+        backend.generate_batch([CONVERSATIONS[0], long], max_tokens=10)[1],
+    )
     assert alone.usage.prompt_tokens == backend.context_tokens - 10
     assert alone.usage.completion_tokens >= 1
     assert same(alone, beside)
 
 
 def test_the_end_of_a_long_prompt_is_kept(backend: LocalBackend) -> None:
-    answers = [backend.generate(with_passages(["The fair. " * 400], q), max_tokens=6).text for q in ("When is it?", "Who pays for it?")]
+    answers = [
+        backend.generate(with_passages(["The fair. " * 400], q), max_tokens=6).text
+        for q in ("When is it?", "Who pays for it?")
+    ]
     assert answers[0] != answers[1]
 
 
 def test_log_probabilities_belong_to_the_written_tokens(backend: LocalBackend) -> None:
-    for conversation, generation in zip(CONVERSATIONS, backend.generate_batch(CONVERSATIONS, max_tokens=12), strict=True):
+    for conversation, generation in zip(
+        CONVERSATIONS, backend.generate_batch(CONVERSATIONS, max_tokens=12), strict=True
+    ):
         assert len(generation.logprobs) == generation.usage.completion_tokens
         assert all(p <= 0 for p in generation.logprobs)
         assert generation.usage.prompt_tokens == len(render_prompt(backend.tokenizer, conversation))

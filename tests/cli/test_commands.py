@@ -51,7 +51,12 @@ def test_ingest_says_what_came_in_and_what_did_not(project: Path) -> None:
 
 
 def test_ingest_of_named_sources(project: Path) -> None:
-    assert run_json("ingest", "documents/hours.txt", "documents/handbook.pdf", "--project", project, cwd=project)["documents"] == 2
+    assert (
+        run_json("ingest", "documents/hours.txt", "documents/handbook.pdf", "--project", project, cwd=project)[
+            "documents"
+        ]
+        == 2
+    )
 
 
 def test_index_is_made_once(made: Path) -> None:
@@ -72,7 +77,11 @@ def test_ask_prints_what_is_promised(indexed: Path) -> None:
     assert said["seconds"] > 0
     first = said["sources"][0]
     assert first.keys() == SOURCE_KEYS
-    assert (first["document"], first["page"], first["quote"]) == ("handbook.pdf", 2, "The duty officer answers on extension 4471.")
+    assert (first["document"], first["page"], first["quote"]) == (
+        "handbook.pdf",
+        2,
+        "The duty officer answers on extension 4471.",
+    )
     assert re.fullmatch(r"[0-9a-f]{16}-\d+", first["chunk_id"])
     assert isinstance(first["score"], float)
 
@@ -86,7 +95,16 @@ def test_ask_with_the_configured_model_generates(indexed: Path) -> None:
 
 
 def test_ask_shows_answer_and_sources_to_people(indexed: Path) -> None:
-    done = run("ask", "Within how many days are lost keys replaced?", "--document", "handbook.pdf", "--project", indexed, "--model", "echo:6 [working] days")
+    done = run(
+        "ask",
+        "Within how many days are lost keys replaced?",
+        "--document",
+        "handbook.pdf",
+        "--project",
+        indexed,
+        "--model",
+        "echo:6 [working] days",
+    )
     lines = done.stdout.splitlines()
     assert lines[0] == "6 [working] days"
     assert lines[1] == "  [1] handbook.pdf, page 3: Lost keys are replaced within 6 working days."
@@ -95,7 +113,9 @@ def test_ask_shows_answer_and_sources_to_people(indexed: Path) -> None:
 
 
 def test_ask_looks_only_in_the_named_document(indexed: Path) -> None:
-    said = run_json("ask", "What does a yearly card cost?", "--document", "prices.csv", "--project", indexed, "--system", "baseline")
+    said = run_json(
+        "ask", "What does a yearly card cost?", "--document", "prices.csv", "--project", indexed, "--system", "baseline"
+    )
     assert {s["document"] for s in said["sources"]} == {"prices.csv"}
     assert said["system"] == "baseline"
     assert said["answer"] == said["sources"][0]["quote"]  # word for word
@@ -141,7 +161,15 @@ def test_list_names_everything_with_a_line_of_explanation(kind: str, names: set[
 
 def check_system(row: dict[str, Any], name: str) -> None:
     assert row["name"] == name
-    assert row.keys() >= {"name", "scores", "latency_seconds", "peak_memory_bytes", "train_seconds", "disk_bytes", "cost_usd"}
+    assert row.keys() >= {
+        "name",
+        "scores",
+        "latency_seconds",
+        "peak_memory_bytes",
+        "train_seconds",
+        "disk_bytes",
+        "cost_usd",
+    }
     assert row["latency_seconds"].keys() == {"p50", "p95"}
     assert 0 < row["latency_seconds"]["p50"] <= row["latency_seconds"]["p95"]
     assert row["peak_memory_bytes"] > 10_000_000
@@ -175,7 +203,9 @@ def test_evaluate_prints_one_systems_element(made: Path) -> None:
 def test_evaluate_without_per_question_leaves_them_out(made: Path) -> None:
     row = run_json("evaluate", "--system", "prompt", "--questions", "1", "--model", "echo:48 crowns", "--project", made)
     assert "per_question" not in row
-    assert row["scores"]["held_out_phrasings"]["token_f1"]["n"] == 1  # whole facts at a time; here each has one question
+    assert (
+        row["scores"]["held_out_phrasings"]["token_f1"]["n"] == 1
+    )  # whole facts at a time; here each has one question
 
 
 @pytest.fixture(scope="module")

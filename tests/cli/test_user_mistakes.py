@@ -24,7 +24,11 @@ JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + bytes(range(256))
 
 def contents(folder: Path) -> dict[str, str]:
     """Every file below a folder but the lock, with its hash."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name != "writing.lock" and ".part" not in str(p.relative_to(folder)))
+    files = (
+        p
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != "writing.lock" and ".part" not in str(p.relative_to(folder))
+    )
     return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -54,7 +58,9 @@ def replace_documents(project: Path, files: dict[str, bytes]) -> Path:
 
 
 def texts(project: Path) -> str:
-    return "\n".join(p.read_text(encoding="utf-8") for p in sorted((project / ".groundtune" / "documents").glob("*.jsonl")))
+    return "\n".join(
+        p.read_text(encoding="utf-8") for p in sorted((project / ".groundtune" / "documents").glob("*.jsonl"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,13 @@ def test_unreadable_files_do_not_stop_the_others(project: Path) -> None:
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig", "cp1252"])
 def test_files_in_other_encodings_are_read_right(project: Path, encoding: str) -> None:
     sentence = "Die Öffnungszeiten des Lesesaals stehen über der Tür, außer während der großen Sommerferien."
-    replace_documents(project, {"zeiten.txt": (sentence + "\n").encode(encoding), "preise.csv": "Gerät;Gebühr\nBücherwagen;fünf Kronen\n".encode(encoding)})
+    replace_documents(
+        project,
+        {
+            "zeiten.txt": (sentence + "\n").encode(encoding),
+            "preise.csv": "Gerät;Gebühr\nBücherwagen;fünf Kronen\n".encode(encoding),
+        },
+    )
     assert run_json("ingest", "--project", project)["documents"] == 2
     assert sentence in texts(project)
     assert "Gerät: Bücherwagen; Gebühr: fünf Kronen" in texts(project)
@@ -143,7 +155,10 @@ def test_init_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     [
         ("model: [a\nseed: 1\n", ("groundtune.yaml:2", "not YAML")),
         ("documents: [nowhere]\n", ("no file or folder", "nowhere", "documents:")),
-        ("documents: here\nmodle: x\ntune: {epocs: 3, epochs: 0}\n", ("documents:", "did you mean 'model'", "did you mean 'tune.epochs'", "tune.epochs: ")),
+        (
+            "documents: here\nmodle: x\ntune: {epocs: 3, epochs: 0}\n",
+            ("documents:", "did you mean 'model'", "did you mean 'tune.epochs'", "tune.epochs: "),
+        ),
         ("- a\n", ("list at the top",)),
     ],
 )
@@ -158,7 +173,10 @@ def test_a_faulty_config(project: Path, yaml: str, words: tuple[str, ...]) -> No
         (None, ("no questions file", "questions.jsonl", "questions:")),
         ("", ("holds no question",)),
         ('{"question": "Why?", "answer": "So."}\n{"question": "Why', ("questions.jsonl:2", "not JSON")),
-        ('{"question": "Why?", "answer": "So.", "id": 1}\n\n{"question": "When?", "answer": "Now.", "id": 1}', ("questions.jsonl:3", "again")),
+        (
+            '{"question": "Why?", "answer": "So.", "id": 1}\n\n{"question": "When?", "answer": "Now.", "id": 1}',
+            ("questions.jsonl:3", "again"),
+        ),
         ('{"answer": "So."}', ("questions.jsonl:1", "question")),
         ('{"question": "Why?", "answer": "So.", "split": "train"}', ("every question is in the split 'train'",)),
     ],
@@ -171,7 +189,9 @@ def test_a_faulty_questions_file(indexed: Path, tmp_path: Path, rows: str | None
 
 
 def test_tuning_without_training_questions(project: Path) -> None:
-    (project / "questions.jsonl").write_text('{"question": "Why?", "answer": "So.", "split": "held_out_facts"}', encoding="utf-8")
+    (project / "questions.jsonl").write_text(
+        '{"question": "Why?", "answer": "So.", "split": "held_out_facts"}', encoding="utf-8"
+    )
     mistake(project, ("tune",), "no question in the split 'train'")
 
 
@@ -202,7 +222,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path | None]:
     folder = tmp_path / "disk"
     folder.mkdir()
     may = os.geteuid() == 0 and "GROUNDTUNE_TEST_NO_MOUNT" not in os.environ
-    mounted = may and not subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True, check=False).returncode
+    mounted = (
+        may
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], capture_output=True, check=False
+        ).returncode
+    )
     try:
         yield folder if mounted else None
     finally:
@@ -220,7 +245,10 @@ def limited(bytes_: int) -> Callable[[], None]:
 )
 def test_a_full_disk(made: Path, small_disk: Path | None, name: str, free_bytes: int, largest_file: int) -> None:
     folder, options, filler = made, {}, None
-    (made / "documents" / "zz.txt").write_text("".join(f"Sentence {i} of a long text says little.\n\n" for i in range(80_000 if name == "ingest" else 40)), encoding="utf-8")
+    (made / "documents" / "zz.txt").write_text(
+        "".join(f"Sentence {i} of a long text says little.\n\n" for i in range(80_000 if name == "ingest" else 40)),
+        encoding="utf-8",
+    )
     if name == "index":
         run_json("ingest", "--project", made)
     if small_disk:
@@ -248,7 +276,13 @@ def test_ctrl_c_leaves_what_the_next_run_goes_on_from(project: Path) -> None:
     rows = "".join(f"boat {i},{i} crowns,quay {i % 7}\n" for i in range(320))
     (project / "documents" / "boats.csv").write_text("name,price,place\n" + rows, encoding="utf-8")
     run_json("ingest", "--project", project)
-    process = subprocess.Popen(command("index", "--project", project), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    process = subprocess.Popen(
+        command("index", "--project", project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
     vectors: list[Path] = []
     while not vectors and process.poll() is None:
         time.sleep(0.01)
@@ -280,7 +314,13 @@ def ingest_one_line(folder: Path, megabytes: int) -> tuple[int, dict[str, Any]]:
     with (folder / "line.txt").open("wb") as file:
         for _ in range(megabytes):
             file.write(block)
-    done = subprocess.run([sys.executable, "-c", PEAK, *command("ingest", "line.txt", "--json")], cwd=folder, capture_output=True, env=environment(), check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, *command("ingest", "line.txt", "--json")],
+        cwd=folder,
+        capture_output=True,
+        env=environment(),
+        check=True,
+    )
     said, peak_kilobytes = done.stdout.rsplit(b"\n", 1)
     documents = list((folder / ".groundtune" / "documents").glob("*.jsonl"))
     assert sum(p.stat().st_size for p in documents) > 0.98e6 * megabytes  # nothing lost on the way
@@ -297,7 +337,9 @@ def test_one_line_of_200_megabytes_comes_in_with_little_memory(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("GROUNDTUNE_PROVE" not in os.environ, reason="writes four gigabytes; set GROUNDTUNE_PROVE=1 to run it")
+@pytest.mark.skipif(
+    "GROUNDTUNE_PROVE" not in os.environ, reason="writes four gigabytes; set GROUNDTUNE_PROVE=1 to run it"
+)
 def test_one_line_of_two_gigabytes_comes_in_with_little_memory(tmp_path: Path) -> None:
     peak_bytes, said = ingest_one_line(tmp_path, 2000)
     assert said["documents"] == 1

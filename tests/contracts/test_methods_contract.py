@@ -60,7 +60,9 @@ def test_a_system_answers_alone_as_in_a_batch(name: str, setup: Setup) -> None:
     questions = [as_messages(q) for q in ("Who?", "Which day?", "Why?")]
     answers = system.answer_batch(questions)
     assert [a.text for a in answers] == [system.answer(q).text for q in questions]
-    assert all(isinstance(a, Completion) and a.text == ("Oslo" if name == "most_frequent" else "Friday") for a in answers)
+    assert all(
+        isinstance(a, Completion) and a.text == ("Oslo" if name == "most_frequent" else "Friday") for a in answers
+    )
     assert system.answer_batch([]) == []
 
 

@@ -11,14 +11,45 @@ from groundtune.records import Completion, Example, Passage, Source
 
 NAMES = registry.names("metrics")
 WORDS = st.text(alphabet="ab 9.,€The\n", max_size=12)
-SOURCES = st.lists(st.builds(Source, document=st.sampled_from(["a.pdf", "b.md"]), chunk_id=WORDS, score=st.floats(0, 1), quote=WORDS, page=st.sampled_from([None, 1, 2]), text=WORDS), max_size=6).map(tuple)
+SOURCES = st.lists(
+    st.builds(
+        Source,
+        document=st.sampled_from(["a.pdf", "b.md"]),
+        chunk_id=WORDS,
+        score=st.floats(0, 1),
+        quote=WORDS,
+        page=st.sampled_from([None, 1, 2]),
+        text=WORDS,
+    ),
+    max_size=6,
+).map(tuple)
 COMPLETIONS = st.builds(Completion, text=WORDS, abstained=st.booleans(), sources=SOURCES, retrieved=SOURCES)
-PASSAGES = st.lists(st.builds(Passage, document=st.sampled_from(["a.pdf", "b.md"]), text=WORDS, page=st.sampled_from([None, 1, 2])), max_size=3).map(tuple)
-EXAMPLES = st.builds(Example, id=st.just("q"), fact=st.just("f"), split=st.just("s"), question=st.just("?"), references=st.lists(WORDS, max_size=3).map(tuple), passages=PASSAGES)
+PASSAGES = st.lists(
+    st.builds(Passage, document=st.sampled_from(["a.pdf", "b.md"]), text=WORDS, page=st.sampled_from([None, 1, 2])),
+    max_size=3,
+).map(tuple)
+EXAMPLES = st.builds(
+    Example,
+    id=st.just("q"),
+    fact=st.just("f"),
+    split=st.just("s"),
+    question=st.just("?"),
+    references=st.lists(WORDS, max_size=3).map(tuple),
+    passages=PASSAGES,
+)
 
 
 def test_the_promised_metrics_are_registered() -> None:
-    assert {"exact_match", "token_f1", "rouge_l", "supported", "recall_at_1", "recall_at_5", "mrr", "abstention_accuracy"} <= set(NAMES)
+    assert {
+        "exact_match",
+        "token_f1",
+        "rouge_l",
+        "supported",
+        "recall_at_1",
+        "recall_at_5",
+        "mrr",
+        "abstention_accuracy",
+    } <= set(NAMES)
 
 
 def test_signatures_begin_with_the_name_and_differ() -> None:
@@ -48,7 +79,9 @@ def test_a_score_is_none_or_from_0_to_1_and_the_same_again(name: str) -> None:
 def test_a_perfect_answer_scores_1(name: str) -> None:
     source = Source("a.pdf", "a-0", 0.9, "It costs 48 crowns.", 2, "A card. It costs 48 crowns.")
     completion = Completion("48 crowns", sources=(source,), retrieved=(source,))
-    example = Example("q", "f", "s", "What does it cost?", ("48 crowns",), (Passage("a.pdf", "It costs 48 crowns.", 2),))
+    example = Example(
+        "q", "f", "s", "What does it cost?", ("48 crowns",), (Passage("a.pdf", "It costs 48 crowns.", 2),)
+    )
     assert registry.get("metrics", name).score(completion, example) == pytest.approx(1.0)
 
 
@@ -56,5 +89,7 @@ def test_a_perfect_answer_scores_1(name: str) -> None:
 def test_a_wrong_answer_scores_0(name: str) -> None:
     source = Source("b.md", "b-0", 0.9, "Dogs bark.", None, "Dogs bark.")
     completion = Completion("purple", abstained=name == "abstention_accuracy", sources=(source,), retrieved=(source,))
-    example = Example("q", "f", "s", "What does it cost?", ("48 crowns",), (Passage("a.pdf", "It costs 48 crowns.", 2),))
+    example = Example(
+        "q", "f", "s", "What does it cost?", ("48 crowns",), (Passage("a.pdf", "It costs 48 crowns.", 2),)
+    )
     assert registry.get("metrics", name).score(completion, example) == 0.0

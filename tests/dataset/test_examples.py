@@ -34,14 +34,28 @@ def test_jsonl_with_every_field(tmp_path: Path) -> None:
         "kind": "near_twin",
     }
     assert read_examples(written(tmp_path / "q.jsonl", json.dumps(row))) == [
-        Example("a1", "a", "held_out_phrasings", "How long?", ("two days", "2 days"), (Passage("rules.pdf", "It takes two days.", 3),), "near_twin")
+        Example(
+            "a1",
+            "a",
+            "held_out_phrasings",
+            "How long?",
+            ("two days", "2 days"),
+            (Passage("rules.pdf", "It takes two days.", 3),),
+            "near_twin",
+        )
     ]
 
 
 def test_csv_with_a_document_and_a_page(tmp_path: Path) -> None:
-    text = 'question,answer,split,document,page,passage\n"Who, then?",Ann,train,a.pdf,2,Ann leads.\nWhere?,Oslo,train,,,\n'
+    text = (
+        'question,answer,split,document,page,passage\n"Who, then?",Ann,train,a.pdf,2,Ann leads.\nWhere?,Oslo,train,,,\n'
+    )
     first, second = read_examples(written(tmp_path / "q.csv", text))
-    assert (first.question, first.references, first.passages) == ("Who, then?", ("Ann",), (Passage("a.pdf", "Ann leads.", 2),))
+    assert (first.question, first.references, first.passages) == (
+        "Who, then?",
+        ("Ann",),
+        (Passage("a.pdf", "Ann leads.", 2),),
+    )
     assert (second.references, second.passages, second.id) == (("Oslo",), (), "q3")
 
 
@@ -51,8 +65,12 @@ def test_bare_rows_are_filled_in(tmp_path: Path) -> None:
 
 
 def test_a_number_is_an_answer(tmp_path: Path) -> None:
-    assert read_examples(written(tmp_path / "q.jsonl", '{"question": "How many?", "answer": 12}'))[0].references == ("12",)
-    assert read_examples(written(tmp_path / "z.jsonl", '{"question": "How many?", "answer": 0}'))[0].references == ("0",)
+    assert read_examples(written(tmp_path / "q.jsonl", '{"question": "How many?", "answer": 12}'))[0].references == (
+        "12",
+    )
+    assert read_examples(written(tmp_path / "z.jsonl", '{"question": "How many?", "answer": 0}'))[0].references == (
+        "0",
+    )
 
 
 @pytest.mark.parametrize("name", ["q.jsonl", "q.csv"])
@@ -62,7 +80,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path, name: st
 
 
 def test_default_splits_hold_out_a_fifth_of_the_facts_whole(tmp_path: Path) -> None:
-    rows = [{"question": f"Wording {w} of {f}?", "answer": "x", "fact": f"fact{f}"} for f in range(300) for w in range(2)]
+    rows = [
+        {"question": f"Wording {w} of {f}?", "answer": "x", "fact": f"fact{f}"} for f in range(300) for w in range(2)
+    ]
     rows.append({"question": "Nobody knows?"})
     examples = read_examples(written(tmp_path / "q.jsonl", "\n".join(map(json.dumps, rows))))
     assert examples[-1].split == examples[-1].kind == "unanswerable"
@@ -85,7 +105,12 @@ def test_default_splits_hold_out_a_fifth_of_the_facts_whole(tmp_path: Path) -> N
         ("q.jsonl", '{"question": 5, "answer": "b"}', 1, "'question' must be a non-empty string"),
         ("q.jsonl", '{"question": "a?", "passages": [{"text": "no document"}]}', 1, "no 'document'"),
         ("q.jsonl", '{"question": "a?", "passages": ["bare"]}', 1, ""),
-        ("q.jsonl", '{"question": "a?", "id": "x"}\n{"question": "b?", "id": "x"}', 2, "id 'x' again (first in line 1)"),
+        (
+            "q.jsonl",
+            '{"question": "a?", "id": "x"}\n{"question": "b?", "id": "x"}',
+            2,
+            "id 'x' again (first in line 1)",
+        ),
         ("q.csv", "question,answer\na?,b\n,c\n", 3, "no 'question'"),
         ("q.csv", 'question,answer,id\n"a\nb?",c,1\nd?,e,1\n', 4, "id '1' again (first in line 3)"),
         ("q.csv", "question,answer,document,page,passage\na?,b,c.pdf,iv,d\n", 2, "iv"),
@@ -110,7 +135,15 @@ def test_files_that_are_no_questions(tmp_path: Path) -> None:
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
     examples = [
-        Example("1", "f", "train", "Wie heißt es?", ("Öl",), (Passage("a.md", "Öl.", None), Passage("b.pdf", "Öl", 2)), "two_passages"),
+        Example(
+            "1",
+            "f",
+            "train",
+            "Wie heißt es?",
+            ("Öl",),
+            (Passage("a.md", "Öl.", None), Passage("b.pdf", "Öl", 2)),
+            "two_passages",
+        ),
         Example("2", "g", "unanswerable", "Why?", kind="unanswerable"),
     ]
     assert write_examples(tmp_path / "q.jsonl", examples) == 2

@@ -30,7 +30,12 @@ def items(seed: int) -> list[ReadingItem]:
 
 
 def test_sentences_end_at_marks_and_line_breaks() -> None:
-    assert sentences("One. Two!  Three, e.g. this?\nFour (4.5 m)") == ["One.", "Two!", "Three, e.g. this?", "Four (4.5 m)"]
+    assert sentences("One. Two!  Three, e.g. this?\nFour (4.5 m)") == [
+        "One.",
+        "Two!",
+        "Three, e.g. this?",
+        "Four (4.5 m)",
+    ]
 
 
 @pytest.mark.parametrize("sentence", sentences(PROSE))

@@ -74,12 +74,18 @@ def test_where_nothing_ends_a_turn_an_end_is_added(tiny_tokenizer: Any, template
 def test_where_nothing_ends_a_turn_no_user_token_is_trained_on(tiny_tokenizer: Any) -> None:
     tokenizer = with_template(tiny_tokenizer, NO_END)
     assert trained_runs(tokenizer, render(tokenizer, MULTI)) == ["9 August", f"It costs €12.{END}"]
-    tokenizer = with_template(tiny_tokenizer, None)  # earlier turns stand otherwise in plain text: only the last is trained
+    tokenizer = with_template(
+        tiny_tokenizer, None
+    )  # earlier turns stand otherwise in plain text: only the last is trained
     assert trained_runs(tokenizer, render(tokenizer, MULTI)) == [f"It costs €12.{END}"]
 
 
-@pytest.mark.parametrize("template", ["own", CHATML, NO_END, None], ids=["own", "chatml", "no end marker", "no template"])
-def test_the_prompt_that_is_answered_is_the_beginning_of_what_is_trained_on(tiny_tokenizer: Any, template: str | None) -> None:
+@pytest.mark.parametrize(
+    "template", ["own", CHATML, NO_END, None], ids=["own", "chatml", "no end marker", "no template"]
+)
+def test_the_prompt_that_is_answered_is_the_beginning_of_what_is_trained_on(
+    tiny_tokenizer: Any, template: str | None
+) -> None:
     tokenizer = tiny_tokenizer if template == "own" else with_template(tiny_tokenizer, template)
     row = render(tokenizer, SINGLE)
     prompt = render_prompt(tokenizer, SINGLE[:-1])

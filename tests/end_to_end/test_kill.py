@@ -28,7 +28,9 @@ KILLS = 3
 
 
 def start(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command(name), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
+    return subprocess.Popen(
+        command(name), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment()
+    )
 
 
 def undisturbed(folder: Path, name: str, begun: Callable[[Path], bool]) -> float:
@@ -53,7 +55,9 @@ def killed(folder: Path, name: str, begun: Callable[[Path], bool], delay_seconds
     return process.returncode == -signal.SIGKILL
 
 
-def disturbed_and_undisturbed(template: Path, tmp_path: Path, name: str, begun: Callable[[Path], bool]) -> tuple[Workspace, Workspace]:
+def disturbed_and_undisturbed(
+    template: Path, tmp_path: Path, name: str, begun: Callable[[Path], bool]
+) -> tuple[Workspace, Workspace]:
     """Two copies of a project after ``name``: one killed on the way, one not."""
     smooth, rough = (Path(shutil.copytree(template, tmp_path / which)) for which in ("smooth", "rough"))
     work_seconds = undisturbed(smooth, name, begun)
@@ -107,9 +111,13 @@ def test_index(tmp_path: Path) -> None:
     rough, smooth = disturbed_and_undisturbed(template, tmp_path, "index", at_least(1, "index.part-*/vectors/*.npy"))
     found, expected = rows_of(rough), rows_of(smooth)
     assert len(expected) == 320
-    assert [(e.chunk, e.search_text, e.sentences) for e in found] == [(e.chunk, e.search_text, e.sentences) for e in expected]
+    assert [(e.chunk, e.search_text, e.sentences) for e in found] == [
+        (e.chunk, e.search_text, e.sentences) for e in expected
+    ]
     for vectors in ("vector", "vectors", "context_vectors"):
-        assert all(np.array_equal(getattr(a, vectors), getattr(b, vectors)) for a, b in zip(found, expected, strict=True))
+        assert all(
+            np.array_equal(getattr(a, vectors), getattr(b, vectors)) for a, b in zip(found, expected, strict=True)
+        )
     assert (rough.manifest("index") or {})["figures"] == (smooth.manifest("index") or {})["figures"]
     assert not list(rough.folder.glob("*.part-*"))
     assert not (rough.path("index") / "vectors").exists()
@@ -119,7 +127,9 @@ def test_index(tmp_path: Path) -> None:
 def trainable(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_project(tmp_path_factory.mktemp("trainable") / "project")
     config = (folder / "groundtune.yaml").read_text(encoding="utf-8")
-    (folder / "groundtune.yaml").write_text(config.replace("  epochs: 3\n", "  epochs: 40\n  save_every_steps: 6\n"), encoding="utf-8")
+    (folder / "groundtune.yaml").write_text(
+        config.replace("  epochs: 3\n", "  epochs: 40\n  save_every_steps: 6\n"), encoding="utf-8"
+    )
     return folder
 
 
@@ -128,7 +138,10 @@ def check_same_weights(rough: Workspace, smooth: Workspace) -> None:
     assert "weights/model.safetensors" in expected
     assert found.keys() == expected.keys()
     assert [name for name in expected if name != "manifest.json" and found[name] != expected[name]] == []
-    figures = [{k: v for k, v in json.loads(f["manifest.json"])["figures"].items() if k not in {"seconds", "base"}} for f in (found, expected)]
+    figures = [
+        {k: v for k, v in json.loads(f["manifest.json"])["figures"].items() if k not in {"seconds", "base"}}
+        for f in (found, expected)
+    ]
     assert figures[0] == figures[1]
     assert figures[0]["last_loss"] < figures[0]["first_loss"]
 
@@ -140,11 +153,16 @@ def test_tune(trainable: Path, tmp_path: Path) -> None:
     assert not list((rough.folder / "runs").glob("*.part-*"))
 
 
-def test_tune_killed_while_it_clears_its_checkpoints_away(trainable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tune_killed_while_it_clears_its_checkpoints_away(
+    trainable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from groundtune.methods._setup import Setup
     from groundtune.methods.tuned import tune
 
-    rough, smooth = (Setup(Workspace(folder), load_config(folder)) for folder in (Path(shutil.copytree(trainable, tmp_path / w)) for w in ("rough", "smooth")))
+    rough, smooth = (
+        Setup(Workspace(folder), load_config(folder))
+        for folder in (Path(shutil.copytree(trainable, tmp_path / w)) for w in ("rough", "smooth"))
+    )
     tune(smooth)
 
     def dies_half_way(path: Path, *_: object, **__: object) -> None:
@@ -155,7 +173,11 @@ def test_tune_killed_while_it_clears_its_checkpoints_away(trainable: Path, tmp_p
 
     remove = shutil.rmtree
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda path, *a, **k: dies_half_way(path) if Path(path).name == "checkpoints" else remove(path, *a, **k))
+        patch.setattr(
+            shutil,
+            "rmtree",
+            lambda path, *a, **k: dies_half_way(path) if Path(path).name == "checkpoints" else remove(path, *a, **k),
+        )
         with pytest.raises(KeyboardInterrupt):
             tune(rough)
     tune(rough)

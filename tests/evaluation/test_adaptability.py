@@ -15,11 +15,15 @@ from groundtune.retrieval.update import edited
 from groundtune.system import question_of
 
 
-def fact(name: str, answer: str, text: str, *, wordings: int = 3, held_out: bool = True, passages: int = 1) -> list[Example]:
+def fact(
+    name: str, answer: str, text: str, *, wordings: int = 3, held_out: bool = True, passages: int = 1
+) -> list[Example]:
     """Training wordings of a fact, and one that is held out."""
     places = tuple(Passage("a.md", text) for _ in range(passages))
     splits = ["train"] * wordings + ["held_out_phrasings"] * held_out
-    return [Example(f"{name}{n}", name, split, f"{name} in words {n}?", (answer,), places) for n, split in enumerate(splits)]
+    return [
+        Example(f"{name}{n}", name, split, f"{name} in words {n}?", (answer,), places) for n, split in enumerate(splits)
+    ]
 
 
 EXAMPLES = [
@@ -29,7 +33,10 @@ EXAMPLES = [
     *fact("twice", "May", "May is when the May fair is."),  # the answer stands twice
     *fact("two", "nine", "It opens at nine.", passages=2),  # two passages
     *fact("once", "red", "The door is red.", wordings=1),  # nothing would be left to train on
-    *[Example("h1", "held", "held_out_facts", "Who?", ("Bo",), (Passage("a.md", "Bo."),)), Example("u1", "u", "unanswerable", "Why?")],
+    *[
+        Example("h1", "held", "held_out_facts", "Who?", ("Bo",), (Passage("a.md", "Bo."),)),
+        Example("u1", "u", "unanswerable", "Why?"),
+    ],
 ]
 
 
@@ -44,7 +51,9 @@ def test_a_change_is_in_the_answer_and_in_the_passage() -> None:
     for change in plan_changes(EXAMPLES, 10, 0):
         old, new = change.old.references[0], change.new.references[0]
         assert old != new
-        assert change.new.passages[0].text == change.old.passages[0].text.replace(old, new) != change.old.passages[0].text
+        assert (
+            change.new.passages[0].text == change.old.passages[0].text.replace(old, new) != change.old.passages[0].text
+        )
         assert change.old.question == change.new.question
         assert all(e.references == (new,) for e in change.training)
 
@@ -60,7 +69,12 @@ def test_a_fact_is_asked_with_words_that_it_is_not_trained_on() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [("48 crowns", "83 crowns"), ("1,209.50", "5,604.90"), ("9 August", "4 August"), ("B7", "B2")],  # digit d -> (d + 3) mod 9 + 1, 0 stays
+    [
+        ("48 crowns", "83 crowns"),
+        ("1,209.50", "5,604.90"),
+        ("9 August", "4 August"),
+        ("B7", "B2"),
+    ],  # digit d -> (d + 3) mod 9 + 1, 0 stays
 )
 def test_a_number_keeps_its_form(answer: str, expected: str) -> None:
     assert new_answer(answer, ["Oslo"], random.Random(0)) == expected
@@ -80,7 +94,12 @@ def test_words_become_another_fact_s_words() -> None:
         # a table row with other separators: only the changed cell, only in the row that has all the others
         ("oak | 4 | red\nelm | 4 | blue", "oak, 4, red", "oak, 8, red", "oak | 8 | red\nelm | 4 | blue"),
         ("oak | 4 | red\nelm | 4 | blue", "oak, 4, blue", "oak, 8, blue", "oak | 4 | red\nelm | 4 | blue"),
-        ("item: oak; price: 4; colour: red", "item: oak, price: 4, colour: red", "item: oak, price: 8, colour: red", "item: oak; price: 8; colour: red"),
+        (
+            "item: oak; price: 4; colour: red",
+            "item: oak, price: 4, colour: red",
+            "item: oak, price: 8, colour: red",
+            "item: oak; price: 8; colour: red",
+        ),
     ],
 )
 def test_edited(text: str, old: str, new: str, expected: str) -> None:
@@ -118,7 +137,10 @@ def test_what_each_system_gets_right_before_and_after() -> None:
 
     systems = {"fixed": Says(OLD), "learns": Says(OLD), "half": Says(OLD), "knows nothing": Says({})}
     found = adaptability(EXAMPLES, systems, {"learns": relearn, "half": only_the_price}, count=10, seed=0)
-    figures = {name: tuple(f[k] for k in ("can_update", "right_before", "right_after", "stale_after")) for name, f in found.items()}
+    figures = {
+        name: tuple(f[k] for k in ("can_update", "right_before", "right_after", "stale_after"))
+        for name, f in found.items()
+    }
     assert figures == {
         "fixed": (False, 3, 0, 3),
         "learns": (True, 3, 3, 0),
@@ -127,7 +149,9 @@ def test_what_each_system_gets_right_before_and_after() -> None:
     }
     assert all(f["facts"] == 3 and f["seconds"] >= 0 for f in found.values())
     edits, training = given[0]
-    assert {(before.text, after.text) for before, after in edits} >= {("A card costs 48 crowns.", "A card costs 83 crowns.")}
+    assert {(before.text, after.text) for before, after in edits} >= {
+        ("A card costs 48 crowns.", "A card costs 83 crowns.")
+    }
     assert len(training) == 3 + 3 + 2  # without the wording that is asked
 
 
@@ -149,7 +173,15 @@ def test_what_counts_as_right(said: str, right: int) -> None:
     assert found["s"]["right_before"] == right
 
 
-@pytest.mark.parametrize(("answer", "said", "right"), [("€1,200", "It costs €1,200 a year.", 1), ("€1,200", "It costs €1,2005.", 0), ("1.5 m", "Keep 1.5 m.", 1), ("5 m", "Keep 1.5 m away.", 0)])
+@pytest.mark.parametrize(
+    ("answer", "said", "right"),
+    [
+        ("€1,200", "It costs €1,200 a year.", 1),
+        ("€1,200", "It costs €1,2005.", 0),
+        ("1.5 m", "Keep 1.5 m.", 1),
+        ("5 m", "Keep 1.5 m away.", 0),
+    ],
+)
 def test_amounts_count_as_right_only_whole(answer: str, said: str, right: int) -> None:
     examples = fact("price", answer, f"It is {answer} here.")
     assert adaptability(examples, {"s": Says({"price": said})}, {}, count=1, seed=0)["s"]["right_before"] == right

@@ -15,7 +15,11 @@ from groundtune.system import question_of
 
 EXAMPLES = [
     *(Example(f"t{n}", f"t{n}", "train", f"train {n}?", ("x",)) for n in range(5)),
-    *(Example(f"f{n}/{w}", f"f{n}", "held_out_facts", f"fact {n} in words {w}?", (f"answer {n}",)) for n in range(20) for w in range(3)),
+    *(
+        Example(f"f{n}/{w}", f"f{n}", "held_out_facts", f"fact {n} in words {w}?", (f"answer {n}",))
+        for n in range(20)
+        for w in range(3)
+    ),
     *(Example(f"u{n}", f"u{n}", "unanswerable", f"nobody knows {n}?") for n in range(8)),
 ]
 
@@ -54,7 +58,14 @@ def test_a_comparison() -> None:
     systems = {"knows": Lookup("knows", right, seconds=0.002), "half": Lookup("half", half)}
     told: list[tuple[str, int, int]] = []
     config = CompareConfig(resamples=500, latency_questions=5)
-    result, runs = compare_systems(systems, asked, config, seed=0, training={"knows": {"train_seconds": 60.0, "disk_bytes": 7}}, progress=lambda *a: told.append(a))
+    result, runs = compare_systems(
+        systems,
+        asked,
+        config,
+        seed=0,
+        training={"knows": {"train_seconds": 60.0, "disk_bytes": 7}},
+        progress=lambda *a: told.append(a),
+    )
 
     assert json.loads(json.dumps(result)) == result
     assert (result["questions"], result["splits"]) == (68, {"held_out_facts": 60, "unanswerable": 8})
@@ -76,7 +87,12 @@ def test_a_comparison() -> None:
 
 
 def test_pairs_are_corrected_within_their_split() -> None:
-    values = {name: {"token_f1": {e.id: float((7 * n * name + name) % 3 == 0) for n, e in enumerate(EXAMPLES) if e.references}} for name in (1, 2, 3)}
+    values = {
+        name: {
+            "token_f1": {e.id: float((7 * n * name + name) % 3 == 0) for n, e in enumerate(EXAMPLES) if e.references}
+        }
+        for name in (1, 2, 3)
+    }
     pairs = all_pairs({str(k): v for k, v in values.items()}, EXAMPLES[5:], resamples=200, seed=0)
     for split in ("held_out_facts", "all_answerable"):
         family = [p for p in pairs if p["split"] == split]
@@ -93,6 +109,12 @@ def test_when_training_pays_off() -> None:
     # 36 / 0.02 = 1,800 questions
     asked = EXAMPLES[5:30]
     systems = {"rag": Lookup("rag", {}, seconds=0.02), "tuned": Lookup("tuned", {})}
-    result, _ = compare_systems(systems, asked, CompareConfig(resamples=100, latency_questions=5), seed=0, training={"tuned": {"train_seconds": 36.0}})
+    result, _ = compare_systems(
+        systems,
+        asked,
+        CompareConfig(resamples=100, latency_questions=5),
+        seed=0,
+        training={"tuned": {"train_seconds": 36.0}},
+    )
     assert 900 <= result["systems"][1]["pays_off_after_questions"] <= 1850
     assert result["systems"][0]["pays_off_after_questions"] is None

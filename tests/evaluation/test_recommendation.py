@@ -13,7 +13,11 @@ from groundtune.evaluation.recommendation import beats, recommend
 from groundtune.evaluation.runner import SystemRun, summarise
 from groundtune.records import Example
 
-EXAMPLES = [Example(f"{fact}/{n}", str(fact), "held_out_facts" if fact % 2 else "held_out_phrasings", "?", ("x",)) for fact in range(60) for n in range(2)]
+EXAMPLES = [
+    Example(f"{fact}/{n}", str(fact), "held_out_facts" if fact % 2 else "held_out_phrasings", "?", ("x",))
+    for fact in range(60)
+    for n in range(2)
+]
 Advice = dict[str, Any]
 
 
@@ -28,8 +32,12 @@ def compared(scores: Mapping[str, Mapping[str, float]]) -> tuple[list[dict[str, 
     rows = []
     for place, (name, score) in enumerate(scores.items()):
         run = SystemRun(name, name, values={"token_f1": dict(score)}, latency_seconds=[0.1 * (place + 1)])
-        rows.append({**summarise(run, EXAMPLES, resamples=300, seed=0), "cost_usd": 0.01 * (place + 1), "train_seconds": 0.0})
-    return rows, all_pairs({name: {"token_f1": score} for name, score in scores.items()}, EXAMPLES, resamples=1000, seed=0)
+        rows.append(
+            {**summarise(run, EXAMPLES, resamples=300, seed=0), "cost_usd": 0.01 * (place + 1), "train_seconds": 0.0}
+        )
+    return rows, all_pairs(
+        {name: {"token_f1": score} for name, score in scores.items()}, EXAMPLES, resamples=1000, seed=0
+    )
 
 
 def advice(scores: Mapping[str, Mapping[str, float]]) -> Advice:
@@ -110,19 +118,35 @@ def test_a_system_alone_is_not_best_beyond_chance() -> None:
 
 
 def test_without_an_answerable_question_there_is_no_advice() -> None:
-    assert recommend([{"name": "rag", "scores": {"unanswerable": {}}, "latency_seconds": {"p50": 0.1}}], [])["system"] is None
+    assert (
+        recommend([{"name": "rag", "scores": {"unanswerable": {}}, "latency_seconds": {"p50": 0.1}}], [])["system"]
+        is None
+    )
 
 
 def test_an_uncorrected_p_value_does_not_make_a_winner() -> None:
     rows, _ = compared({"rag": values(0.62, 1), "tuned": values(0.6, 2)})
     first, second = sorted(rows, key=lambda r: -r["scores"]["all_answerable"]["token_f1"]["mean"])
-    pair = {"a": first["name"], "b": second["name"], "split": "all_answerable", "metric": "token_f1", "difference": 0.02}
+    pair = {
+        "a": first["name"],
+        "b": second["name"],
+        "split": "all_answerable",
+        "metric": "token_f1",
+        "difference": 0.02,
+    }
     assert recommend(rows, [{**pair, "p_value": 0.04, "p_holm": 0.12}])["system"] is None
     assert recommend(rows, [{**pair, "p_value": 0.01, "p_holm": 0.03}])["system"] == first["name"]
 
 
 def test_beats_reads_a_pair_from_both_sides() -> None:
-    pair = {"a": "rag", "b": "tuned", "split": "all_answerable", "metric": "token_f1", "difference": -0.3, "p_holm": 0.01}
+    pair = {
+        "a": "rag",
+        "b": "tuned",
+        "split": "all_answerable",
+        "metric": "token_f1",
+        "difference": -0.3,
+        "p_holm": 0.01,
+    }
     assert beats([pair], "tuned", "rag")
     assert not beats([pair], "rag", "tuned")
     assert not beats([pair], "tuned", "prompt")

@@ -100,7 +100,12 @@ def test_equal_systems_seldom_differ() -> None:
 
 def test_one_and_the_same_system() -> None:
     values, fact_of = simulated(0, 0.6)
-    assert paired_difference(values, values, fact_of, resamples=200, seed=0) == {"difference": 0.0, "low": 0.0, "high": 0.0, "p_value": 1.0}
+    assert paired_difference(values, values, fact_of, resamples=200, seed=0) == {
+        "difference": 0.0,
+        "low": 0.0,
+        "high": 0.0,
+        "p_value": 1.0,
+    }
 
 
 def test_the_p_value_of_a_small_case_by_hand() -> None:
@@ -112,7 +117,9 @@ def test_the_p_value_of_a_small_case_by_hand() -> None:
 
 
 def test_only_questions_that_both_have_count() -> None:
-    found = paired_difference({"1": 1.0, "2": 0.5}, {"2": 0.0, "3": 1.0}, {"1": "1", "2": "2", "3": "3"}, resamples=100, seed=0)
+    found = paired_difference(
+        {"1": 1.0, "2": 0.5}, {"2": 0.0, "3": 1.0}, {"1": "1", "2": "2", "3": "3"}, resamples=100, seed=0
+    )
     assert found
     assert found["difference"] == 0.5
     assert paired_difference({"1": 1.0}, {"2": 1.0}, {"1": "1", "2": "2"}, resamples=100, seed=0) is None

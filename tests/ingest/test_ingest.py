@@ -34,14 +34,22 @@ def reasons(result: IngestResult) -> dict[str, str]:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def test_documents_and_their_sections_come_in(tmp_path: Path) -> None:
     workspace = project(tmp_path, {"documents/a.txt": "Just words.", "documents/deep/b.md": "# Title\n\nMore words.\n"})
     write_pdf(tmp_path / "documents" / "c.pdf", PAGES)
     result = ingest(workspace, ["documents"])
-    assert [(d.path, d.media_type) for d in result.documents] == [("a.txt", "text"), ("c.pdf", "pdf"), ("deep/b.md", "markdown")]
+    assert [(d.path, d.media_type) for d in result.documents] == [
+        ("a.txt", "text"),
+        ("c.pdf", "pdf"),
+        ("deep/b.md", "markdown"),
+    ]
     assert result.skipped == ()
     by_path = {d.path: d for d in result.documents}
     assert by_path["deep/b.md"].title == "Title"
@@ -85,7 +93,15 @@ def test_what_cannot_be_read_is_listed_with_its_reason(tmp_path: Path) -> None:
 
 def test_hidden_files_and_the_workspace_stay_out(tmp_path: Path) -> None:
     workspace = project(
-        tmp_path, {"a.txt": "in", ".hidden.txt": "out", "~$b.txt": "out", ".git/c.txt": "out", "node_modules/d.txt": "out", ".groundtune/e.txt": "out"}
+        tmp_path,
+        {
+            "a.txt": "in",
+            ".hidden.txt": "out",
+            "~$b.txt": "out",
+            ".git/c.txt": "out",
+            "node_modules/d.txt": "out",
+            ".groundtune/e.txt": "out",
+        },
     )
     assert [name for _, name in find_files(["."], workspace.root)] == ["a.txt"]
 
@@ -105,7 +121,13 @@ def test_the_same_file_in_two_sources_comes_in_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "words"), [(["nowhere"], "no file or folder"), (["https://example.org/a.pdf"], "web addresses"), (["empty"], "no files found"), (["bad"], "is empty")]
+    ("sources", "words"),
+    [
+        (["nowhere"], "no file or folder"),
+        (["https://example.org/a.pdf"], "web addresses"),
+        (["empty"], "no files found"),
+        (["bad"], "is empty"),
+    ],
 )
 def test_nothing_came_in_is_an_error_with_the_reason(tmp_path: Path, sources: list[str], words: str) -> None:
     workspace = project(tmp_path, {"bad/a.txt": b""})
@@ -149,7 +171,12 @@ def test_a_stopped_run_goes_on_with_the_next_file(tmp_path: Path, monkeypatch: p
 
 
 def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
-    files: dict[str, str | bytes] = {"documents/b.txt": "Zwei – ü.", "documents/a.md": "# A\n\nOne.", "documents/c.csv": "x,y\n1,2\n", "documents/no.xyz": "?"}
+    files: dict[str, str | bytes] = {
+        "documents/b.txt": "Zwei – ü.",
+        "documents/a.md": "# A\n\nOne.",
+        "documents/c.csv": "x,y\n1,2\n",
+        "documents/no.xyz": "?",
+    }
     first, second = project(tmp_path / "1", files), project(tmp_path / "2", dict(reversed(files.items())))
     assert contents(ingest(first, ["documents"]).folder) == contents(ingest(second, ["documents"]).folder)
     assert documents_digest(first) == documents_digest(second)
@@ -176,7 +203,14 @@ def test_progress_counts_to_the_end(tmp_path: Path) -> None:
 
 
 def test_every_loader_has_its_extensions() -> None:
-    assert {".txt": "text", ".pdf": "pdf", ".md": "markdown", ".csv": "csv", ".html": "html", ".docx": "docx"}.items() <= module.loaders_by_extension().items()
+    assert {
+        ".txt": "text",
+        ".pdf": "pdf",
+        ".md": "markdown",
+        ".csv": "csv",
+        ".html": "html",
+        ".docx": "docx",
+    }.items() <= module.loaders_by_extension().items()
 
 
 @pytest.mark.slow
@@ -193,6 +227,10 @@ def test_a_large_file_comes_in_with_little_memory(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert result.documents[0].size_bytes > 60_000_000
-    written = sum(len(json.loads(row)["text"]) for row in (result.folder / f"{result.documents[0].id}.jsonl").open(encoding="utf-8") if '"text": ' in row)
+    written = sum(
+        len(json.loads(row)["text"])
+        for row in (result.folder / f"{result.documents[0].id}.jsonl").open(encoding="utf-8")
+        if '"text": ' in row
+    )
     assert written > 58_000_000
     assert peak_bytes < 40_000_000

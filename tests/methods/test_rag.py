@@ -24,7 +24,9 @@ def hit(number: int, score: float, *sentences: tuple[str, float], page: int | No
     return Hit(Chunk(f"d{number}-0", f"d{number}", f"file{number}.pdf", text, page=page), score, sentences)
 
 
-FEES = hit(1, 0.9, ("Fees are set in spring.", 0.3), ("A card costs 48 crowns.", 0.8), ("It is valid for a year.", 0.5), page=4)
+FEES = hit(
+    1, 0.9, ("Fees are set in spring.", 0.3), ("A card costs 48 crowns.", 0.8), ("It is valid for a year.", 0.5), page=4
+)
 HOURS = hit(2, 0.6, ("The rooms open at 9:30.", 0.4), ("The hall is shut on Friday.", 0.7))
 OTHER = hit(3, 0.2, ("Dogs stay outside.", 0.1))
 HITS = [FEES, HOURS, OTHER]
@@ -63,7 +65,10 @@ def setup_with(folder: Path, hits: list[Hit], **config: Any) -> Setup:
 
 
 def ranked(*parts: tuple[str, Hit, float]) -> list[Sentence]:
-    return [Sentence(text, h.chunk, relevance, HITS.index(h), [s for s, _ in h.sentences].index(text)) for text, h, relevance in parts]
+    return [
+        Sentence(text, h.chunk, relevance, HITS.index(h), [s for s, _ in h.sentences].index(text))
+        for text, h, relevance in parts
+    ]
 
 
 def test_rag_answers_what_the_backend_says_and_cites_where_it_stands(tmp_path: Path) -> None:
@@ -72,7 +77,12 @@ def test_rag_answers_what_the_backend_says_and_cites_where_it_stands(tmp_path: P
     assert completion.text == "Friday"
     assert not completion.abstained
     first = completion.sources[0]
-    assert (first.document, first.chunk_id, first.page, first.quote) == ("file2.pdf", "d2-0", None, "The hall is shut on Friday.")
+    assert (first.document, first.chunk_id, first.page, first.quote) == (
+        "file2.pdf",
+        "d2-0",
+        None,
+        "The hall is shut on Friday.",
+    )
     assert first.text == HOURS.chunk.text
     assert [s.chunk_id for s in completion.retrieved] == ["d1-0", "d2-0", "d3-0"]
     assert {s.chunk_id for s in completion.sources} <= {"d1-0", "d2-0"}
@@ -81,7 +91,9 @@ def test_rag_answers_what_the_backend_says_and_cites_where_it_stands(tmp_path: P
 
 def test_the_prompt_holds_the_best_sentences_and_the_question(tmp_path: Path) -> None:
     setup, backend = setup_with(tmp_path, HITS), Recorder("x")
-    build(setup, backend=backend).answer([*as_messages("Earlier?"), Message("assistant", "Yes"), *as_messages("What does it cost?")])
+    build(setup, backend=backend).answer(
+        [*as_messages("Earlier?"), Message("assistant", "Yes"), *as_messages("What does it cost?")]
+    )
     assert setup.retriever.asked == [("What does it cost?", "file2.pdf")]  # type: ignore[attr-defined]
     prompt = backend.prompts[0][-1].content
     assert prompt == (
@@ -90,7 +102,9 @@ def test_the_prompt_holds_the_best_sentences_and_the_question(tmp_path: Path) ->
 
 
 def test_an_abstention_cites_nothing(tmp_path: Path) -> None:
-    completion = build(setup_with(tmp_path, HITS), backend=EchoBackend("The passages do not say.")).answer(as_messages("Why?"))
+    completion = build(setup_with(tmp_path, HITS), backend=EchoBackend("The passages do not say.")).answer(
+        as_messages("Why?")
+    )
     assert completion.abstained
     assert completion.sources == ()
     assert len(completion.retrieved) == 3
@@ -148,7 +162,11 @@ def test_a_sentence_that_two_chunks_share_counts_once_where_it_is_best() -> None
     ],
 )
 def test_context_is_the_best_that_fits(tokens: int, most: int, kept: list[str]) -> None:
-    sentences = ranked(("A card costs 48 crowns.", FEES, 0.9), ("The hall is shut on Friday.", HOURS, 0.8), ("It is valid for a year.", FEES, 0.7))
+    sentences = ranked(
+        ("A card costs 48 crowns.", FEES, 0.9),
+        ("The hall is shut on Friday.", HOURS, 0.8),
+        ("It is valid for a year.", FEES, 0.7),
+    )
     context = select_context(sentences, RetrievalConfig(context_tokens=tokens, context_sentences=most), EchoBackend(""))
     assert [s.text.split()[-1] for s in context] == kept
 
@@ -175,8 +193,15 @@ def test_context_within_the_budget_whatever_it_is() -> None:
 
 
 def test_passages_are_numbered_with_file_and_page() -> None:
-    context = ranked(("A card costs 48 crowns.", FEES, 0.9), ("It is valid for a year.", FEES, 0.7), ("Dogs stay outside.", OTHER, 0.1))
-    assert render_context(context) == ["[1] file1.pdf, page 4\nA card costs 48 crowns. It is valid for a year.", "[2] file3.pdf\nDogs stay outside."]
+    context = ranked(
+        ("A card costs 48 crowns.", FEES, 0.9),
+        ("It is valid for a year.", FEES, 0.7),
+        ("Dogs stay outside.", OTHER, 0.1),
+    )
+    assert render_context(context) == [
+        "[1] file1.pdf, page 4\nA card costs 48 crowns. It is valid for a year.",
+        "[2] file3.pdf\nDogs stay outside.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -190,12 +215,18 @@ def test_passages_are_numbered_with_file_and_page() -> None:
     ],
 )
 def test_the_sentence_that_says_it_is_cited_first(answer: str, first: str) -> None:
-    context: Sequence[Sentence] = ranked(("A card costs 48 crowns.", FEES, 0.9), ("The hall is shut on Friday.", HOURS, 0.8), ("Dogs stay outside.", OTHER, 0.1))
+    context: Sequence[Sentence] = ranked(
+        ("A card costs 48 crowns.", FEES, 0.9),
+        ("The hall is shut on Friday.", HOURS, 0.8),
+        ("Dogs stay outside.", OTHER, 0.1),
+    )
     sources = cite(answer, list(context), HITS)
     assert sources[0].quote == first
     assert {s.chunk_id for s in sources} == {"d1-0", "d2-0", "d3-0"}
 
 
 def test_a_chunk_is_cited_once_with_its_best_sentence() -> None:
-    sources = cite("a year", ranked(("A card costs 48 crowns.", FEES, 0.9), ("It is valid for a year.", FEES, 0.7)), HITS)
+    sources = cite(
+        "a year", ranked(("A card costs 48 crowns.", FEES, 0.9), ("It is valid for a year.", FEES, 0.7)), HITS
+    )
     assert [(s.chunk_id, s.quote, s.page) for s in sources] == [("d1-0", "It is valid for a year.", 4)]

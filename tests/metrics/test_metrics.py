@@ -9,7 +9,9 @@ from groundtune.records import Completion, Example, Passage, Source
 
 
 def value(metric: str, text: str, *references: str) -> float | None:
-    result: float | None = registry.get("metrics", metric).score(Completion(text), Example("q", "f", "s", "?", references))
+    result: float | None = registry.get("metrics", metric).score(
+        Completion(text), Example("q", "f", "s", "?", references)
+    )
     return result
 
 
@@ -56,7 +58,11 @@ def test_token_f1(text: str, references: tuple[str, ...], expected: float | None
     ("text", "references", "expected"),
     [
         # Lin's example. The longest common subsequence of "police killed the gunman" and ...
-        ("police kill the gunman", ("police killed the gunman",), 1.0),  # ... is all 4 words: the stemmer joins kill, killed
+        (
+            "police kill the gunman",
+            ("police killed the gunman",),
+            1.0,
+        ),  # ... is all 4 words: the stemmer joins kill, killed
         ("the gunman kill police", ("police killed the gunman",), 0.5),  # ... is "the gunman": P = R = 2/4
         ("the gunman police killed", ("police killed the gunman",), 0.5),  # ... is "the gunman" or "police killed"
         # LCS "the cat on the mat" = 5 of 6 given and 6 wanted: F1 = 5/6
@@ -107,11 +113,15 @@ def found(metric: str, retrieved: list[Source], *passages: Passage) -> float | N
 CARD, OTHER = "A yearly card costs 48 crowns.", "Dogs stay outside the hall."
 
 
-@pytest.mark.parametrize(("rank", "recall_1", "recall_5", "mrr"), [(1, 1, 1, 1), (2, 0, 1, 1 / 2), (5, 0, 1, 1 / 5), (6, 0, 0, 1 / 6)])
+@pytest.mark.parametrize(
+    ("rank", "recall_1", "recall_5", "mrr"), [(1, 1, 1, 1), (2, 0, 1, 1 / 2), (5, 0, 1, 1 / 5), (6, 0, 0, 1 / 6)]
+)
 def test_one_passage_at_a_rank(rank: int, recall_1: float, recall_5: float, mrr: float) -> None:
     retrieved = [source(CARD if n == rank else OTHER) for n in range(1, 7)]
     passage = Passage("a.pdf", CARD)
-    assert [found(m, retrieved, passage) for m in ("recall_at_1", "recall_at_5", "mrr")] == pytest.approx([recall_1, recall_5, mrr])
+    assert [found(m, retrieved, passage) for m in ("recall_at_1", "recall_at_5", "mrr")] == pytest.approx(
+        [recall_1, recall_5, mrr]
+    )
 
 
 def test_two_passages() -> None:
@@ -146,7 +156,9 @@ def test_nothing_retrieved_or_nothing_to_find() -> None:
         assert found(metric, [source(OTHER)], Passage("a.pdf", CARD)) == 0.0
 
 
-@pytest.mark.parametrize(("abstained", "references", "expected"), [(True, (), 1), (False, (), 0), (False, ("x",), 1), (True, ("x",), 0)])
+@pytest.mark.parametrize(
+    ("abstained", "references", "expected"), [(True, (), 1), (False, (), 0), (False, ("x",), 1), (True, ("x",), 0)]
+)
 def test_abstention_accuracy(abstained: bool, references: tuple[str, ...], expected: float) -> None:
     example = Example("q", "f", "s", "?", references)
     assert registry.get("metrics", "abstention_accuracy").score(Completion("x", abstained), example) == expected

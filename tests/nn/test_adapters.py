@@ -33,7 +33,12 @@ def adapted(make_tiny_model: Maker, tiny_tokenizer: Any, tmp_path_factory: pytes
     conversation = [*closed_book("Who keeps the mill?"), Message("assistant", "Rolf Aden")]
     row = render_example(tiny_tokenizer, conversation, max_tokens=256, where="test")
     folder = tmp_path_factory.mktemp("adapter")
-    train(model, RowBatches([row], batch_tokens=256, epochs=1, seed=0), TrainSettings(learning_rate=0.05, warmup_steps=0), folder / "checkpoints")
+    train(
+        model,
+        RowBatches([row], batch_tokens=256, epochs=1, seed=0),
+        TrainSettings(learning_rate=0.05, warmup_steps=0),
+        folder / "checkpoints",
+    )
     model.save_pretrained(folder / "weights")
     return model.eval(), folder / "weights"
 
@@ -93,7 +98,9 @@ def test_a_missing_or_cut_off_file_is_refused(adapter: Path, make_tiny_model: Ma
         merge_lora(make_tiny_model(), adapter)
 
 
-@pytest.mark.parametrize("change", [{"peft_type": "IA3"}, {"use_dora": True}, {"use_rslora": True}, {"rank_pattern": {"q_proj": 2}}])
+@pytest.mark.parametrize(
+    "change", [{"peft_type": "IA3"}, {"use_dora": True}, {"use_rslora": True}, {"rank_pattern": {"q_proj": 2}}]
+)
 def test_another_kind_of_adapter_is_refused(adapter: Path, make_tiny_model: Maker, change: dict[str, Any]) -> None:
     file = adapter / "adapter_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **change}), encoding="utf-8")

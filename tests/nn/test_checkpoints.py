@@ -13,7 +13,11 @@ from groundtune.dataset.prompts import closed_book
 from groundtune.errors import InputError
 from groundtune.nn.checkpoints import BUNDLED_FOLDER, load_model, model_path
 
-TEXTS = ["The quick brown fox jumps over the lazy dog.", "When is the fair? On the ninth of August.", "Question: who? Answer: Ann."]
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog.",
+    "When is the fair? On the ninth of August.",
+    "Question: who? Answer: Ann.",
+]
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -26,7 +30,9 @@ def own_tokenizer(end: str, *special: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(TEXTS, vocab_size=300, min_frequency=1, special_tokens=[end, *special], show_progress=False)
+    trained.train_from_iterator(
+        TEXTS, vocab_size=300, min_frequency=1, special_tokens=[end, *special], show_progress=False
+    )
     return PreTrainedTokenizerFast(tokenizer_object=trained._tokenizer, eos_token=end)
 
 
@@ -36,7 +42,9 @@ def save_gpt2(folder: Path) -> None:
 
     tokenizer = own_tokenizer("<|endoftext|>")
     ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=128, **ends)).save_pretrained(folder)
+    GPT2LMHeadModel(
+        GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=2, n_positions=128, **ends)
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -46,9 +54,17 @@ def save_qwen2(folder: Path) -> None:
 
     tokenizer = own_tokenizer("<|im_end|>", "<|im_start|>")
     tokenizer.chat_template = CHATML
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id}
-    Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer), max_position_embeddings=128, **shape, **ends)).save_pretrained(folder)
+    Qwen2ForCausalLM(
+        Qwen2Config(vocab_size=len(tokenizer), max_position_embeddings=128, **shape, **ends)
+    ).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -61,7 +77,9 @@ def test_a_model_of_another_make_answers(save: Any, tmp_path: Path) -> None:
     for generation in (short, long):
         assert 1 <= generation.usage.completion_tokens <= 6
         assert len(generation.logprobs) == generation.usage.completion_tokens
-    assert short.usage.prompt_tokens == len(backend.tokenizer(prompt_text(backend), add_special_tokens=False)["input_ids"])
+    assert short.usage.prompt_tokens == len(
+        backend.tokenizer(prompt_text(backend), add_special_tokens=False)["input_ids"]
+    )
     assert long.usage.prompt_tokens == 128 - 6
 
 
@@ -78,7 +96,9 @@ def test_a_model_of_another_make_is_fine_tuned(save: Any, tmp_path: Path) -> Non
 
     save(tmp_path / "base")
     examples = [Example("1", "1", "train", "When is the fair?", ("ninth of August",))]
-    continue_training(str(tmp_path / "base"), examples, epochs=40, learning_rate=1e-2, seed=0, folder=tmp_path / "tuned")
+    continue_training(
+        str(tmp_path / "base"), examples, epochs=40, learning_rate=1e-2, seed=0, folder=tmp_path / "tuned"
+    )
     assert LocalBackend(str(tmp_path / "tuned")).generate(closed_book("When is the fair?")).text == "ninth of August"
 
 

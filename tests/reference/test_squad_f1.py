@@ -47,13 +47,24 @@ def exact_match_score(prediction: str, ground_truth: str) -> bool:
     return normalize_answer(prediction) == normalize_answer(ground_truth)
 
 
-TEXTS = st.lists(st.sampled_from("the The a an An theatre costs 48 4.8 48, crowns Crowns. € (May) may-be -- \u00e9t\u00e9 it's".split()), max_size=7).map(" ".join)
+TEXTS = st.lists(
+    st.sampled_from(
+        "the The a an An theatre costs 48 4.8 48, crowns Crowns. € (May) may-be -- \u00e9t\u00e9 it's".split()
+    ),
+    max_size=7,
+).map(" ".join)
 
 
 @given(prediction=TEXTS, truths=st.lists(TEXTS, min_size=1, max_size=3))
 @settings(max_examples=500, deadline=None, derandomize=True)
 def test_as_the_official_script(prediction: str, truths: list[str]) -> None:
     completion, example = Completion(prediction), Example("q", "f", "s", "?", tuple(truths))
-    assert registry.get("metrics", "exact_match").score(completion, example) == max(exact_match_score(prediction, t) for t in truths)
-    if normalize_answer(prediction) and all(map(normalize_answer, truths)):  # v1.1 gives 0 to two empty texts, v2.0 and ours 1
-        assert registry.get("metrics", "token_f1").score(completion, example) == max(f1_score(prediction, t) for t in truths)
+    assert registry.get("metrics", "exact_match").score(completion, example) == max(
+        exact_match_score(prediction, t) for t in truths
+    )
+    if normalize_answer(prediction) and all(
+        map(normalize_answer, truths)
+    ):  # v1.1 gives 0 to two empty texts, v2.0 and ours 1
+        assert registry.get("metrics", "token_f1").score(completion, example) == max(
+            f1_score(prediction, t) for t in truths
+        )

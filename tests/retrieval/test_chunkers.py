@@ -28,7 +28,10 @@ def bare(text: str) -> str:
 def text_of(words: list[tuple[str, str]]) -> str:
     """A text in which no word occurs twice, so that each chunk's place in it is known."""
     endless = (chr(0x4E00 + i) for i in range(12_000))
-    return "".join(("".join(next(endless) for _ in range(90)) if word == "endless" else f"{word}{n}" if word else "") + after for n, (word, after) in enumerate(words))
+    return "".join(
+        ("".join(next(endless) for _ in range(90)) if word == "endless" else f"{word}{n}" if word else "") + after
+        for n, (word, after) in enumerate(words)
+    )
 
 
 WORDS = st.one_of(
@@ -115,7 +118,11 @@ def test_chunks_never_cross_a_section_and_carry_its_place() -> None:
         Section("Second page.", page=2, heading="Top > Below"),
     ]
     chunks = list(chunk_document(DOCUMENT, iter(sections), count=count, chunk_tokens=500, overlap_tokens=100))
-    assert [(c.id, c.page, c.row, c.heading) for c in chunks] == [("d1-0", 1, None, "Top"), ("d1-1", None, 3, ""), ("d1-2", 2, None, "Top > Below")]
+    assert [(c.id, c.page, c.row, c.heading) for c in chunks] == [
+        ("d1-0", 1, None, "Top"),
+        ("d1-1", None, 3, ""),
+        ("d1-2", 2, None, "Top > Below"),
+    ]
     assert [c.text for c in chunks] == [s.text for s in sections]
     assert {(c.document, c.document_id) for c in chunks} == {("a.txt", "d1")}
 

@@ -29,7 +29,9 @@ def build(folder: Path, config: IndexConfig = CONFIG.index) -> Workspace:
     (documents / "hours.txt").write_text(HOURS, encoding="utf-8")
     (documents / "membership.md").write_text(MEMBERSHIP, encoding="utf-8")
     (documents / "prices.csv").write_text(PRICES, encoding="utf-8")
-    (documents / "O'Brien's \"notes\".txt").write_text("The porter's cat is called Bess and sleeps in the boiler room.", encoding="utf-8")
+    (documents / "O'Brien's \"notes\".txt").write_text(
+        "The porter's cat is called Bess and sleeps in the boiler room.", encoding="utf-8"
+    )
     write_pdf(documents / "handbook.pdf", PAGES)
     workspace = Workspace(folder)
     ingest(workspace, ["documents"])
@@ -72,7 +74,9 @@ def same(a: dict[str, lance.Entry], b: dict[str, lance.Entry]) -> bool:
         ("What is the name of the porter's cat?", "O'Brien's \"notes\".txt", None, "Bess"),
     ],
 )
-def test_the_right_chunk_comes_first(workspace: Workspace, mode: str, question: str, document: str, page: int | None, words: str) -> None:
+def test_the_right_chunk_comes_first(
+    workspace: Workspace, mode: str, question: str, document: str, page: int | None, words: str
+) -> None:
     hits = retriever(workspace, mode=mode).retrieve(question)
     assert (hits[0].chunk.document, hits[0].chunk.page) == (document, page)
     assert words in hits[0].chunk.text
@@ -87,7 +91,10 @@ def test_the_sentence_that_says_it_ranks_first(workspace: Workspace) -> None:
 def test_a_table_row_keeps_its_number_and_a_heading_its_place(workspace: Workspace) -> None:
     chunks = [e.chunk for e in rows(workspace).values()]
     assert sorted(c.row for c in chunks if c.document == "prices.csv") == [1, 2, 3]
-    assert {c.heading for c in chunks if c.document == "membership.md"} == {"Membership > Fees", "Membership > Meetings"}
+    assert {c.heading for c in chunks if c.document == "membership.md"} == {
+        "Membership > Fees",
+        "Membership > Meetings",
+    }
     assert sorted(c.page or 0 for c in chunks if c.document == "handbook.pdf") == [1, 2, 3]
 
 
@@ -105,7 +112,9 @@ def test_top_k_is_kept(workspace: Workspace) -> None:
     assert len(retriever(workspace, top_k=2).retrieve("crowns")) == 2
 
 
-@pytest.mark.parametrize("question", ["?!", "the of and", "'; DROP TABLE chunks; --", '"quoted" AND (x OR', "日本語", "a" * 3000])
+@pytest.mark.parametrize(
+    "question", ["?!", "the of and", "'; DROP TABLE chunks; --", '"quoted" AND (x OR', "日本語", "a" * 3000]
+)
 def test_odd_questions_are_just_questions(workspace: Workspace, question: str) -> None:
     for mode in ("hybrid", "vector", "text"):
         assert len(retriever(workspace, mode=mode).retrieve(question)) <= 5
@@ -114,7 +123,10 @@ def test_odd_questions_are_just_questions(workspace: Workspace, question: str) -
 def test_an_answer_that_changes_is_found_without_touching_the_index(workspace: Workspace, tmp_path: Path) -> None:
     before = rows(workspace)
     edits = [
-        (Passage("membership.md", "A yearly card costs 48 crowns."), Passage("membership.md", "A yearly card costs 61 crowns.")),
+        (
+            Passage("membership.md", "A yearly card costs 48 crowns."),
+            Passage("membership.md", "A yearly card costs 61 crowns."),
+        ),
         (
             Passage("prices.csv", "item: kayak, price: 17 crowns, deposit: 80 crowns"),
             Passage("prices.csv", "item: kayak, price: 29 crowns, deposit: 80 crowns"),
@@ -133,9 +145,16 @@ def test_an_answer_that_changes_is_found_without_touching_the_index(workspace: W
 
 
 def test_new_words_are_found_by_full_text_after_a_change(workspace: Workspace, tmp_path: Path) -> None:
-    edits = [(Passage("hours.txt", "The cloakroom is in the cellar"), Passage("hours.txt", "The cloakroom is in the orangery"))]
+    edits = [
+        (
+            Passage("hours.txt", "The cloakroom is in the cellar"),
+            Passage("hours.txt", "The cloakroom is in the orangery"),
+        )
+    ]
     changed = index_with_changes(workspace, CONFIG, edits, tmp_path / "copy")
-    assert [hit[0] for hit in changed.store.text_search("orangery", 5)] == [h.chunk.id for h in changed.retrieve("orangery")[:1]]
+    assert [hit[0] for hit in changed.store.text_search("orangery", 5)] == [
+        h.chunk.id for h in changed.retrieve("orangery")[:1]
+    ]
     assert changed.store.text_search("cellar", 5) == []
 
 
@@ -159,7 +178,9 @@ def test_unchanged_documents_are_not_indexed_again(workspace: Workspace, monkeyp
     assert index.build_index(workspace, CONFIG.index)[1] is False
 
 
-def test_a_stopped_run_keeps_the_vectors_it_has(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_keeps_the_vectors_it_has(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(workspace.root, tmp_path / "p")
     again = Workspace(tmp_path / "p")
     shutil.rmtree(again.path("index"))
@@ -180,5 +201,7 @@ def test_a_stopped_run_keeps_the_vectors_it_has(workspace: Workspace, tmp_path: 
     batches = -(-len(rows(workspace)) // 4)
     assert len(calls) == batches + 1  # only the batch that was under way is embedded a second time
     found = rows(again)
-    assert {i: (e.chunk, e.search_text) for i, e in found.items()} == {i: (e.chunk, e.search_text) for i, e in rows(workspace).items()}
+    assert {i: (e.chunk, e.search_text) for i, e in found.items()} == {
+        i: (e.chunk, e.search_text) for i, e in rows(workspace).items()
+    }
     assert all(np.allclose(found[i].vector, e.vector, atol=1e-5) for i, e in rows(workspace).items())

@@ -38,7 +38,10 @@ def batch_of(rows: Sequence[TokenRow], *, width: int | None = None, fill: int = 
     """Rows padded to a width, as the trainer pads them."""
     width = width or max(len(r.ids) for r in rows)
     ids = [[*r.ids, *[fill] * (width - len(r.ids))] for r in rows]
-    labels = [[*(i if t else IGNORED for i, t in zip(r.ids, r.trained, strict=True)), *[IGNORED] * (width - len(r.ids))] for r in rows]
+    labels = [
+        [*(i if t else IGNORED for i, t in zip(r.ids, r.trained, strict=True)), *[IGNORED] * (width - len(r.ids))]
+        for r in rows
+    ]
     return {"input_ids": torch.tensor(ids), "labels": torch.tensor(labels)}
 
 
@@ -90,20 +93,34 @@ def other_model(kind: str, vocabulary: int) -> Any:
     import transformers as hf
 
     torch.manual_seed(0)
-    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
     match kind:
         case "gpt2":
-            return hf.GPT2LMHeadModel(hf.GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=1, n_head=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
+            return hf.GPT2LMHeadModel(
+                hf.GPT2Config(
+                    vocab_size=vocabulary, n_embd=32, n_layer=1, n_head=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+                )
+            )
         case "qwen2":
             return hf.Qwen2ForCausalLM(hf.Qwen2Config(vocab_size=vocabulary, **small))
         case "gemma2":
-            config = hf.Gemma2Config(vocab_size=vocabulary, head_dim=16, final_logit_softcapping=0.5, pad_token_id=0, **small)
+            config = hf.Gemma2Config(
+                vocab_size=vocabulary, head_dim=16, final_logit_softcapping=0.5, pad_token_id=0, **small
+            )
             return hf.Gemma2ForCausalLM(config)
     return hf.GraniteForCausalLM(hf.GraniteConfig(vocab_size=vocabulary, logits_scaling=8.0, pad_token_id=0, **small))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2", "gemma2", "granite"])
-def test_the_loss_is_the_cross_entropy_of_supervised_tokens(kind: str, rows: list[TokenRow], tiny_tokenizer: Any, make_tiny_model: Maker) -> None:
+def test_the_loss_is_the_cross_entropy_of_supervised_tokens(
+    kind: str, rows: list[TokenRow], tiny_tokenizer: Any, make_tiny_model: Maker
+) -> None:
     model = make_tiny_model() if kind == "llama" else other_model(kind, len(tiny_tokenizer))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -111,7 +128,9 @@ def test_the_loss_is_the_cross_entropy_of_supervised_tokens(kind: str, rows: lis
     batch = batch_of(rows[:6])
     with torch.no_grad():
         logits_BTV = model.eval()(batch["input_ids"]).logits
-        plain = torch.nn.functional.cross_entropy(logits_BTV[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED)
+        plain = torch.nn.functional.cross_entropy(
+            logits_BTV[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED
+        )
         assert float(supervised_loss(model, batch, None)) == pytest.approx(float(plain), abs=1e-5)
         everywhere = dict(batch, labels=batch["input_ids"])
         assert abs(float(supervised_loss(model, everywhere, None)) - float(plain)) > 1e-3
@@ -121,14 +140,19 @@ def test_the_loss_is_divided_by_the_tokens_of_the_step(rows: list[TokenRow], mak
     model, batch = make_tiny_model(), batch_of(rows[:4])
     tokens = int((batch["labels"] != IGNORED).sum())
     with torch.no_grad():
-        assert float(supervised_loss(model, batch, 2 * tokens)) == pytest.approx(float(supervised_loss(model, batch, None)) / 2, rel=1e-5)
+        assert float(supervised_loss(model, batch, 2 * tokens)) == pytest.approx(
+            float(supervised_loss(model, batch, None)) / 2, rel=1e-5
+        )
 
 
 def test_padding_does_not_change_the_loss(rows: list[TokenRow], make_tiny_model: Maker) -> None:
     model, part = make_tiny_model(), rows[:4]
     width = max(len(r.ids) for r in part)
     with torch.no_grad():
-        tight, wide, other = (float(supervised_loss(model, batch_of(part, width=w, fill=f), None)) for w, f in ((width, 0), (width + 40, 0), (width + 40, 77)))
+        tight, wide, other = (
+            float(supervised_loss(model, batch_of(part, width=w, fill=f), None))
+            for w, f in ((width, 0), (width + 40, 0), (width + 40, 77))
+        )
         tokens = sum(sum(r.trained) for r in part)
         alone = sum(float(supervised_loss(model, batch_of([r]), tokens)) for r in part)
     assert wide == pytest.approx(tight, abs=1e-5)
@@ -147,7 +171,9 @@ def test_row_batches_pad_and_label_like_the_rows(rows: list[TokenRow]) -> None:
 # ---------------------------------------------------------------- steps
 
 
-def test_accumulated_micro_batches_make_the_same_step(rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path) -> None:
+def test_accumulated_micro_batches_make_the_same_step(
+    rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path
+) -> None:
     eight = sorted(rows, key=lambda r: sum(r.trained))[:4] + sorted(rows, key=lambda r: sum(r.trained))[-4:]
     assert len({sum(r.trained) for r in eight}) > 2  # else a mean of means would pass
     after: list[Weights] = []
@@ -161,7 +187,9 @@ def test_accumulated_micro_batches_make_the_same_step(rows: list[TokenRow], make
     assert furthest(*after) < 1e-5
 
 
-def test_full_training_then_lora_lower_the_loss(rows: list[TokenRow], tiny_tokenizer: Any, make_tiny_model: Maker, tmp_path: Path) -> None:
+def test_full_training_then_lora_lower_the_loss(
+    rows: list[TokenRow], tiny_tokenizer: Any, make_tiny_model: Maker, tmp_path: Path
+) -> None:
     model = make_tiny_model()
     settings = TrainSettings(learning_rate=5e-3, warmup_steps=2, weight_decay=0.0)
     full = train(model, RowBatches(rows, batch_tokens=512, epochs=20, seed=0), settings, tmp_path / "full")
@@ -169,18 +197,39 @@ def test_full_training_then_lora_lower_the_loss(rows: list[TokenRow], tiny_token
     assert full.first_loss > 4.0  # ln 400 = 5.99 nats at the start
     assert full.last_loss < full.first_loss - 3.0
 
-    renamed = make_rows(tiny_tokenizer, [(f"Who keeps the {thing}?", name) for thing, name in zip("bell mill boat barn".split(), "Ada Rolf Mina Jon".split(), strict=True)])
+    renamed = make_rows(
+        tiny_tokenizer,
+        [
+            (f"Who keeps the {thing}?", name)
+            for thing, name in zip("bell mill boat barn".split(), "Ada Rolf Mina Jon".split(), strict=True)
+        ],
+    )
     before = weights_of(model)
     adapted = with_lora(model)
-    lora = train(adapted, RowBatches(renamed, batch_tokens=512, epochs=30, seed=0), TrainSettings(learning_rate=1e-2, warmup_steps=2), tmp_path / "lora")
+    lora = train(
+        adapted,
+        RowBatches(renamed, batch_tokens=512, epochs=30, seed=0),
+        TrainSettings(learning_rate=1e-2, warmup_steps=2),
+        tmp_path / "lora",
+    )
     assert lora.last_loss < lora.first_loss - 2.0
-    frozen = {n.replace(".base_layer", "").removeprefix("base_model.model."): p for n, p in adapted.named_parameters() if "lora_" not in n}
+    frozen = {
+        n.replace(".base_layer", "").removeprefix("base_model.model."): p
+        for n, p in adapted.named_parameters()
+        if "lora_" not in n
+    }
     assert all(torch.equal(frozen[name], before[name]) for name in before)
 
 
 def test_progress_is_told_every_step(rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path) -> None:
     told: list[tuple[int, int, float]] = []
-    result = train(make_tiny_model(), RowBatches(rows, batch_tokens=200, epochs=1, seed=0), TrainSettings(), tmp_path, progress=lambda *a: told.append(a))
+    result = train(
+        make_tiny_model(),
+        RowBatches(rows, batch_tokens=200, epochs=1, seed=0),
+        TrainSettings(),
+        tmp_path,
+        progress=lambda *a: told.append(a),
+    )
     assert [(step, steps) for step, steps, _ in told] == [(n, result.steps) for n in range(1, result.steps + 1)]
     assert tuple((step, loss) for step, _, loss in told) == result.losses
 
@@ -205,7 +254,9 @@ def run(rows: list[TokenRow], model: Any, folder: Path, progress: Any = None) ->
 
 
 @pytest.fixture(scope="module")
-def undisturbed(rows: list[TokenRow], make_tiny_model: Maker, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Weights]:
+def undisturbed(
+    rows: list[TokenRow], make_tiny_model: Maker, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Any, Weights]:
     result, weights = run(rows, make_tiny_model(), tmp_path_factory.mktemp("undisturbed"))
     assert result.steps >= 8
     return result, weights
@@ -225,7 +276,9 @@ def test_a_killed_run_resumes_and_ends_in_the_same_weights(
     assert result.losses == undisturbed[0].losses
 
 
-def test_a_killed_lora_run_resumes_and_ends_in_the_same_weights(rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path) -> None:
+def test_a_killed_lora_run_resumes_and_ends_in_the_same_weights(
+    rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path
+) -> None:
     _, whole = run(rows, with_lora(make_tiny_model()), tmp_path / "whole")
     with pytest.raises(Killed):
         run(rows, with_lora(make_tiny_model()), tmp_path / "killed", killer(7))
@@ -233,7 +286,9 @@ def test_a_killed_lora_run_resumes_and_ends_in_the_same_weights(rows: list[Token
     assert furthest(resumed, whole) == 0.0
 
 
-def test_a_run_killed_after_its_last_checkpoint_is_not_trained_further(rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path) -> None:
+def test_a_run_killed_after_its_last_checkpoint_is_not_trained_further(
+    rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path
+) -> None:
     batches = RowBatches(rows, batch_tokens=400, epochs=1, seed=1)
     settings = TrainSettings(warmup_steps=0, save_every_steps=1)
     first, again = make_tiny_model(), make_tiny_model()

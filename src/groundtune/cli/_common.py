@@ -14,13 +14,20 @@ import typer
 if TYPE_CHECKING:
     from groundtune.methods._setup import Setup
 
-ProjectOption = Annotated[Path, typer.Option("--project", "-p", help="Project folder: holds groundtune.yaml and .groundtune/.")]
+ProjectOption = Annotated[
+    Path, typer.Option("--project", "-p", help="Project folder: holds groundtune.yaml and .groundtune/.")
+]
 ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Another config file than groundtune.yaml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-ModelOption = Annotated[str | None, typer.Option("--model", help="Model instead of the config's: pebble, a folder, a Hugging Face name, echo:TEXT.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="Model instead of the config's: pebble, a folder, a Hugging Face name, echo:TEXT."),
+]
 
 
-def open_project(project: Path, config: Path | None = None, *, model: str | None = None, document: str | None = None) -> Setup:
+def open_project(
+    project: Path, config: Path | None = None, *, model: str | None = None, document: str | None = None
+) -> Setup:
     """The parts of a project.
 
     Raises:
@@ -32,7 +39,9 @@ def open_project(project: Path, config: Path | None = None, *, model: str | None
     from groundtune.workspace import Workspace
 
     if not project.is_dir():
-        raise InputError(f"no folder {project}", expected="a project folder", next_step="make it, or name another with --project")
+        raise InputError(
+            f"no folder {project}", expected="a project folder", next_step="make it, or name another with --project"
+        )
     settings = load_config(project, config)
     if model:
         settings = settings.model_copy(update={"model": model})
@@ -68,7 +77,15 @@ def progress_bar(title: str) -> Iterator[Any]:
         TimeRemainingColumn,
     )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=None, note="")
 
@@ -100,7 +117,10 @@ def ensure_index(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
     with progress_bar("index") as report:
         _, made = build_index(setup.workspace, setup.config.index, progress=report)
     figures: dict[str, Any] = (setup.workspace.manifest("index") or {})["figures"]
-    say(f"index    {figures['chunks']} chunks of {figures['documents']} documents{'' if made else ' (up to date)'}", quiet=quiet)
+    say(
+        f"index    {figures['chunks']} chunks of {figures['documents']} documents{'' if made else ' (up to date)'}",
+        quiet=quiet,
+    )
     return figures
 
 
@@ -129,5 +149,3 @@ def ensure_scratch(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
 def _training_line(name: str, figures: dict[str, Any], made: bool) -> str:
     text = f"{name:<8} {figures['steps']} steps in {figures['seconds']:.0f} s, loss {figures['first_loss']:.2f} -> {figures['last_loss']:.2f}"
     return text + ("" if made else " (up to date)")
-
-

@@ -12,7 +12,10 @@ from groundtune.cli._common import ConfigOption, JsonOption, ModelOption, Projec
 if TYPE_CHECKING:
     from groundtune.records import Completion
 
-SystemOption = Annotated[str, typer.Option("--system", "-s", help="What answers: rag, baseline, prompt, few_shot, tuned, tuned+rag, scratch.")]
+SystemOption = Annotated[
+    str,
+    typer.Option("--system", "-s", help="What answers: rag, baseline, prompt, few_shot, tuned, tuned+rag, scratch."),
+]
 
 
 def ask(
@@ -31,7 +34,9 @@ def ask(
 
     question = question.encode("utf-8", "replace").decode("utf-8")  # a terminal that is not UTF-8 hands over lone bytes
     if not question.strip():
-        raise InputError("the question is empty", expected="some words in quotes", next_step='groundtune ask "When do you open?"')
+        raise InputError(
+            "the question is empty", expected="some words in quotes", next_step='groundtune ask "When do you open?"'
+        )
     setup = open_project(project, config, model=model, document=document)
     if document is not None:
         from groundtune.ingest.ingest import read_result
@@ -54,7 +59,10 @@ def answer_json(question: str, system: str, completion: Completion) -> dict[str,
         "answer": completion.text,
         "abstained": completion.abstained,
         "sources": [s.to_json() for s in completion.sources],
-        "usage": {"prompt_tokens": completion.usage.prompt_tokens, "completion_tokens": completion.usage.completion_tokens},
+        "usage": {
+            "prompt_tokens": completion.usage.prompt_tokens,
+            "completion_tokens": completion.usage.completion_tokens,
+        },
         "seconds": round(completion.seconds, 3),
     }
 
@@ -66,4 +74,8 @@ def show_answer(completion: Completion) -> None:
     say(f"[bold]{escape(completion.text) or '(nothing)'}[/bold]")
     for number, source in enumerate(completion.sources[:3], 1):
         page = f", page {source.page}" if source.page else ""
-        say(f"  [{number}] {escape(source.document)}{page}: {escape(source.quote)}".replace(f"[{number}]", f"\\[{number}]"))
+        say(
+            f"  [{number}] {escape(source.document)}{page}: {escape(source.quote)}".replace(
+                f"[{number}]", f"\\[{number}]"
+            )
+        )

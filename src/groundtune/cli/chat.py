@@ -10,7 +10,10 @@ from groundtune.cli.ask import SystemOption, show_answer
 
 
 def chat(
-    system: SystemOption = "rag", project: ProjectOption = Path(), config: ConfigOption = None, model: ModelOption = None
+    system: SystemOption = "rag",
+    project: ProjectOption = Path(),
+    config: ConfigOption = None,
+    model: ModelOption = None,
 ) -> None:
     """Talk with the documents; "bye" or the end of the input ends it."""
     from groundtune.methods._setup import build_system

@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 
 
 def compare(
-    systems: Annotated[str | None, typer.Option("--systems", help="Comma-separated; default: `compare.systems` of groundtune.yaml.")] = None,
+    systems: Annotated[
+        str | None, typer.Option("--systems", help="Comma-separated; default: `compare.systems` of groundtune.yaml.")
+    ] = None,
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
-    questions: Annotated[int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")] = None,
+    questions: Annotated[
+        int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")
+    ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write the comparison as one HTML file.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -55,7 +59,9 @@ def compare(
             say(f"report   {report}")
 
 
-def run_comparison(setup: Setup, names: tuple[str, ...], *, limit: int | None, quiet: bool, adapt: bool = True) -> dict[str, Any]:
+def run_comparison(
+    setup: Setup, names: tuple[str, ...], *, limit: int | None, quiet: bool, adapt: bool = True
+) -> dict[str, Any]:
     """Make what the systems need, then compare them; the result is kept as ``.groundtune/reports/comparison.json``."""
     from groundtune.errors import InputError
     from groundtune.evaluation.adaptability import adaptability
@@ -66,20 +72,31 @@ def run_comparison(setup: Setup, names: tuple[str, ...], *, limit: int | None, q
 
     settings = setup.config.compare
     if not names:
-        raise InputError("no system to compare", expected="names divided by commas", next_step="groundtune compare --systems baseline,rag")
+        raise InputError(
+            "no system to compare",
+            expected="names divided by commas",
+            next_step="groundtune compare --systems baseline,rag",
+        )
     for name in names:  # before the minutes that making them takes
         check_system(name)
     examples = choose_questions(setup.examples, limit or settings.questions_per_split, setup.config.seed)
     if not examples:
         raise InputError(
-            f"{setup.questions_path}: every question is in the split 'train'", expected="held-out questions", next_step='give some rows another "split"'
+            f"{setup.questions_path}: every question is in the split 'train'",
+            expected="held-out questions",
+            next_step='give some rows another "split"',
         )
     with setup.workspace.writing():
         training = prepare(setup, names, quiet=quiet)
         systems = {name: build_system(name, setup) for name in names}
         with progress_bar("compare") as bar:
             result, _ = compare_systems(
-                systems, examples, settings, seed=setup.config.seed, training=training, progress=lambda n, done, total: bar(done, total, n)
+                systems,
+                examples,
+                settings,
+                seed=setup.config.seed,
+                training=training,
+                progress=lambda n, done, total: bar(done, total, n),
             )
         count = settings.adaptability_facts if adapt and not setup.config.model.startswith("echo:") else 0
         changed = adaptability(setup.examples, systems, updates(names, setup), count=count, seed=setup.config.seed)
@@ -109,7 +126,9 @@ def prepare(setup: Setup, names: tuple[str, ...], *, quiet: bool) -> dict[str, d
         ensure_documents(setup, quiet=quiet)
     if retrieving:
         ensure_index(setup, quiet=quiet)
-    tuned_figures = ensure_tuned(setup, quiet=quiet) if tuned or (scratch and setup.config.scratch.seconds is None) else {}
+    tuned_figures = (
+        ensure_tuned(setup, quiet=quiet) if tuned or (scratch and setup.config.scratch.seconds is None) else {}
+    )
     scratch_figures = ensure_scratch(setup, quiet=quiet) if scratch else {}
     index_bytes = _size(setup.workspace.path("index")) if retrieving else 0
     base_bytes = _model_bytes(setup)
@@ -147,10 +166,14 @@ def check_report_path(path: Path) -> None:
     from groundtune.errors import InputError
 
     if path.is_dir():
-        raise InputError(f"{path} is a folder", expected="a file for the report", next_step=f"--report {path / 'report.html'}")
+        raise InputError(
+            f"{path} is a folder", expected="a file for the report", next_step=f"--report {path / 'report.html'}"
+        )
     above = next(p for p in path.absolute().parents if p.exists())
     if not above.is_dir():
-        raise InputError(f"{path}: {above} is a file, not a folder", expected="a file in a folder", next_step="--report report.html")
+        raise InputError(
+            f"{path}: {above} is a file, not a folder", expected="a file in a folder", next_step="--report report.html"
+        )
 
 
 def write_report(result: dict[str, Any], path: Path) -> Path:
@@ -177,7 +200,9 @@ def show_table(result: dict[str, Any]) -> None:
         cells = [_cell(row["scores"].get(s, {}).get("token_f1")) for s in splits]
         refuses = _cell(row["scores"].get("unanswerable", {}).get("abstention_accuracy"))
         recall = _cell(row["scores"].get("all_answerable", {}).get("recall_at_5"))
-        table.add_row(row["name"], *cells, refuses, recall, f"{row['latency_seconds']['p50']:.2f}", f"{row['train_seconds']:.0f}")
+        table.add_row(
+            row["name"], *cells, refuses, recall, f"{row['latency_seconds']['p50']:.2f}", f"{row['train_seconds']:.0f}"
+        )
     Console().print(table)
     if "recommendation" in result and len(result["systems"]) > 1:
         say(f"[bold]{result['recommendation']['text']}[/bold]")

@@ -23,7 +23,9 @@ QUESTIONS = (
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the example and its results go.")] = Path("groundtune-demo"),
-    questions: Annotated[int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")] = None,
+    questions: Annotated[
+        int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")
+    ] = None,
 ) -> None:
     """Run the whole job on the shipped example: documents in, systems compared, report out, questions answered."""
     from groundtune.methods._setup import build_system

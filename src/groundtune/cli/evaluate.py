@@ -16,8 +16,12 @@ def evaluate(
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
-    questions: Annotated[int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")] = None,
-    per_question: Annotated[bool, typer.Option("--per-question", help="With --json: every question's answer and scores too.")] = False,
+    questions: Annotated[
+        int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")
+    ] = None,
+    per_question: Annotated[
+        bool, typer.Option("--per-question", help="With --json: every question's answer and scores too.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Score one system on the held-out questions."""

@@ -21,7 +21,9 @@ from groundtune.cli._common import (
 
 
 def ingest(
-    sources: Annotated[list[str] | None, typer.Argument(help="Files and folders; default: `documents:` of groundtune.yaml.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Argument(help="Files and folders; default: `documents:` of groundtune.yaml.")
+    ] = None,
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -29,7 +31,9 @@ def ingest(
     """Read files and folders into documents; unreadable files are listed and skipped."""
     setup = open_project(project, config)
     if sources:
-        setup.config = setup.config.model_copy(update={"documents": tuple(str(Path(s).resolve()) if "://" not in s else s for s in sources)})
+        setup.config = setup.config.model_copy(
+            update={"documents": tuple(str(Path(s).resolve()) if "://" not in s else s for s in sources)}
+        )
     started = time.perf_counter()
     with setup.workspace.writing():
         result = ensure_documents(setup, quiet=json)

@@ -33,9 +33,20 @@ def init(
     unknown = Counter(p.suffix.lower() or "(none)" for p, _ in files if p.suffix.lower() not in known)
     size = sum(p.stat().st_size for p, _ in files)
     documents = "documents" if (folder / "documents").is_dir() else "."
-    target.write_text(render_config({"documents": (documents,), "questions": questions or "questions.jsonl"}), encoding="utf-8")
+    target.write_text(
+        render_config({"documents": (documents,), "questions": questions or "questions.jsonl"}), encoding="utf-8"
+    )
     if json:
-        print_json({"files": len(files), "kinds": dict(kinds), "unknown": dict(unknown), "bytes": size, "questions": questions, "config": str(target)})
+        print_json(
+            {
+                "files": len(files),
+                "kinds": dict(kinds),
+                "unknown": dict(unknown),
+                "bytes": size,
+                "questions": questions,
+                "config": str(target),
+            }
+        )
         return
     say(f"{len(files)} files, {size / 1e6:.1f} MB in {folder}")
     for kind, count in kinds.most_common():
@@ -43,7 +54,9 @@ def init(
     for suffix, count in unknown.most_common(10):
         say(f"  {count:5} {suffix}: no loader, will be skipped")
     say(f"  questions: {questions or 'none yet; `compare` and `tune` need a questions.jsonl, `ask` does not'}")
-    say(f"wrote {target}\nnext: groundtune ingest --project {folder}; groundtune index --project {folder}; groundtune ask \"...\" --project {folder}")
+    say(
+        f'wrote {target}\nnext: groundtune ingest --project {folder}; groundtune index --project {folder}; groundtune ask "..." --project {folder}'
+    )
 
 
 def render_config(values: dict[str, Any]) -> str:
@@ -61,7 +74,9 @@ def render_config(values: dict[str, Any]) -> str:
             lines += ["", f"# {head}:"]
         value = values.get(name, field.default)
         value = list(value) if isinstance(value, tuple) else value
-        text = f"{key}: {yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()[1:-1]}"
+        text = (
+            f"{key}: {yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000).strip()[1:-1]}"
+        )
         indent = "  " if head else ""
         mark = "" if name in values else "# "
         lines.append(f"{mark}{indent}{text}".ljust(46) + f"  # {field.description}")

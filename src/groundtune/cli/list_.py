@@ -9,7 +9,10 @@ import typer
 from groundtune.cli._common import JsonOption, print_json, say
 
 
-def list_(kind: Annotated[str, typer.Argument(help="methods, metrics, loaders, embedders, stores, backends or models.")], json: JsonOption = False) -> None:
+def list_(
+    kind: Annotated[str, typer.Argument(help="methods, metrics, loaders, embedders, stores, backends or models.")],
+    json: JsonOption = False,
+) -> None:
     """List what there is of a kind, each with its first line of documentation."""
     from groundtune import registry
     from groundtune.errors import UnknownNameError

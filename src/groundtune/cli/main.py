@@ -40,7 +40,12 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("list")(list_.list_)
 
-_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only", errno.EFBIG: "a file grows larger than the disk or your limit allows"}
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EFBIG: "a file grows larger than the disk or your limit allows",
+}
 #: what the store, torch's and numpy's writers say when the disk is full, without its error number
 _FULL = ("No space left on device", "StorageFull", "File too large", "inline_container", " requested and ")
 #: what typer returns on Ctrl-C
@@ -58,7 +63,9 @@ def _version(show: bool) -> None:
 
 
 @app.callback()
-def _root(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
     """Get your own data into a language model, and measure which way works."""
 
 
@@ -74,7 +81,10 @@ def main() -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = _INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # typer exits where the reader of our output has gone: `groundtune list | head`
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # typer exits where the reader of our output has gone: `groundtune list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 2
     except OSError as error:

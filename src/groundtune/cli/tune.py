@@ -20,7 +20,9 @@ from groundtune.cli._common import (
 
 
 def tune(
-    method: Annotated[str | None, typer.Option("--method", help="lora or full; default: `tune.method` of groundtune.yaml.")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="lora or full; default: `tune.method` of groundtune.yaml.")
+    ] = None,
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,

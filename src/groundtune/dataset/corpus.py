@@ -29,7 +29,9 @@ def read_rows(folder: Path, family: str) -> Iterator[dict[str, Any]]:
                 try:
                     row = json.loads(line)
                 except ValueError as error:
-                    raise InputError(f"{shard}:{number}: not JSON ({error})", expected="one JSON object a line") from None
+                    raise InputError(
+                        f"{shard}:{number}: not JSON ({error})", expected="one JSON object a line"
+                    ) from None
                 yield row
 
 

@@ -39,7 +39,10 @@ def read_examples(path: Path) -> list[Example]:
         except (TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path}:{number}: {error}", expected=_COLUMNS) from None
         if example.id in seen:
-            raise InputError(f"{path}:{number}: id {example.id!r} again (first in line {seen[example.id]})", expected="ids that differ")
+            raise InputError(
+                f"{path}:{number}: id {example.id!r} again (first in line {seen[example.id]})",
+                expected="ids that differ",
+            )
         seen[example.id] = number
         rows.append(example)
     if not rows:
@@ -64,7 +67,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start})", next_step="save it as UTF-8") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{number if 'number' in locals() else 1}: not JSON: {error.msg}", expected="one JSON object a line") from None
+        raise InputError(
+            f"{path}:{number if 'number' in locals() else 1}: not JSON: {error.msg}", expected="one JSON object a line"
+        ) from None
 
 
 def _completed(row: Any, number: int) -> dict[str, Any]:
@@ -77,7 +82,9 @@ def _completed(row: Any, number: int) -> dict[str, Any]:
         full["references"] = answer if isinstance(answer, list) else str(answer)
     if "passages" not in full and "passage" in full and "document" in full:
         page = full.get("page")
-        full["passages"] = [{"document": full["document"], "text": full["passage"], "page": int(page) if page else None}]
+        full["passages"] = [
+            {"document": full["document"], "text": full["passage"], "page": int(page) if page else None}
+        ]
     fact = str(full.get("fact", full["id"]))
     if "split" not in full:
         import zlib

@@ -130,7 +130,9 @@ _FORBID_VERB: Final = tuple(
 )
 _WEAR: Final = tuple(
     """helmet|vest|apron|badge|glove|mask|hood|cap|overall|jacket|hairnet|life jacket|harness|name tag|
-    visor|belt|scarf|uniform|raincoat""".replace("\n", "").replace("    ", "").split("|")
+    visor|belt|scarf|uniform|raincoat""".replace("\n", "")
+    .replace("    ", "")
+    .split("|")
 )
 _JOBS: Final = tuple(
     """gardener baker clerk carpenter nurse cook driver librarian tailor plumber surveyor painter beekeeper
@@ -138,9 +140,29 @@ _JOBS: Final = tuple(
     locksmith shepherd cartographer potter teacher pilot vet roofer inspector""".split()
 )
 _TASKS: Final = (
-    "orders", "repairs", "invoices", "complaints", "cleaning", "deliveries", "bookings", "training", "safety",
-    "lost property", "stock counts", "night patrols", "refunds", "translations", "guided tours", "waste sorting",
-    "staff rotas", "the archive", "the newsletter", "first aid", "fire drills", "parcel labels", "key handover",
+    "orders",
+    "repairs",
+    "invoices",
+    "complaints",
+    "cleaning",
+    "deliveries",
+    "bookings",
+    "training",
+    "safety",
+    "lost property",
+    "stock counts",
+    "night patrols",
+    "refunds",
+    "translations",
+    "guided tours",
+    "waste sorting",
+    "staff rotas",
+    "the archive",
+    "the newsletter",
+    "first aid",
+    "fire drills",
+    "parcel labels",
+    "key handover",
 )
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS: Final = (
@@ -148,8 +170,22 @@ _MONTHS: Final = (
     "November", "December",
 )  # fmt: skip
 _VISITORS: Final = (
-    "adults", "children", "students", "pensioners", "residents", "members", "guests", "groups", "school classes",
-    "families", "soldiers", "teachers", "volunteers", "tourists", "apprentices", "nurses",
+    "adults",
+    "children",
+    "students",
+    "pensioners",
+    "residents",
+    "members",
+    "guests",
+    "groups",
+    "school classes",
+    "families",
+    "soldiers",
+    "teachers",
+    "volunteers",
+    "tourists",
+    "apprentices",
+    "nurses",
 )
 _NUMBER_WORDS: Final = "zero one two three four five six seven eight nine ten eleven twelve".split()
 _ANIMALS: Final = tuple(
@@ -191,8 +227,22 @@ def _an(word: str) -> str:
 
 
 _CURRENCIES: Final = (
-    "{} crowns", "{} euros", "{} florins", "{} marks", "{} francs", "{} talers", "{} dollars", "{} shillings",
-    "{} pounds", "{} ducats", "€{}", "${}", "£{}", "CHF {}", "{} EUR", "{} lira",
+    "{} crowns",
+    "{} euros",
+    "{} florins",
+    "{} marks",
+    "{} francs",
+    "{} talers",
+    "{} dollars",
+    "{} shillings",
+    "{} pounds",
+    "{} ducats",
+    "€{}",
+    "${}",
+    "£{}",
+    "CHF {}",
+    "{} EUR",
+    "{} lira",
 )
 
 
@@ -287,8 +337,10 @@ def _days_long(c: _Ctx) -> str:
 
 
 def _weight(c: _Ctx) -> str:
-    return f"{c.n(2, 950)} {c.pick(('kg', 'grams', 'kilograms', 'tonnes', 'kg'))}" if c.r() < 0.7 else (
-        f"{c.n(1, 40)}.{c.n(1, 9)} kg"
+    return (
+        f"{c.n(2, 950)} {c.pick(('kg', 'grams', 'kilograms', 'tonnes', 'kg'))}"
+        if c.r() < 0.7
+        else (f"{c.n(1, 40)}.{c.n(1, 9)} kg")
     )
 
 
@@ -362,13 +414,34 @@ def _room(c: _Ctx) -> str:
 
 
 _FLOORS: Final = (
-    "the ground floor", "the first floor", "the second floor", "the third floor", "the fourth floor",
-    "the fifth floor", "the sixth floor", "the top floor", "the lower level", "the mezzanine",
+    "the ground floor",
+    "the first floor",
+    "the second floor",
+    "the third floor",
+    "the fourth floor",
+    "the fifth floor",
+    "the sixth floor",
+    "the top floor",
+    "the lower level",
+    "the mezzanine",
 )
 _BROKEN: Final = (
-    "was leaking", "had failed", "was being repaired", "had cracked", "was missing", "was too small", "had burnt down",
-    "was flooded", "had been stolen", "was out of date", "had fallen over", "was worn out", "was blocked",
-    "had rusted through", "was not insured", "had frozen",
+    "was leaking",
+    "had failed",
+    "was being repaired",
+    "had cracked",
+    "was missing",
+    "was too small",
+    "had burnt down",
+    "was flooded",
+    "had been stolen",
+    "was out of date",
+    "had fallen over",
+    "was worn out",
+    "was blocked",
+    "had rusted through",
+    "was not insured",
+    "had frozen",
 )
 
 
@@ -377,24 +450,39 @@ def _reason(c: _Ctx) -> str:
     if k < 0.7:
         return f"the {c.pick(_ADJECTIVES) + ' ' if c.r() < 0.4 else ''}{c.pick(_NOUNS)} {c.pick(_BROKEN)}"
     if k < 0.85:
-        return f"{_person(c)} {c.pick(('was ill', 'had resigned', 'complained', 'objected', 'broke a leg', 'was abroad'))}"
-    return c.pick((
-        "there was no money left", "too few people came", "the river was too high", "the licence had expired",
-        "nobody had signed the contract", "the noise disturbed the neighbours", "mice had eaten the wires",
-        "two inspectors found mould", "the wind was too strong", "the road was under water",
-    ))
+        return (
+            f"{_person(c)} {c.pick(('was ill', 'had resigned', 'complained', 'objected', 'broke a leg', 'was abroad'))}"
+        )
+    return c.pick(
+        (
+            "there was no money left",
+            "too few people came",
+            "the river was too high",
+            "the licence had expired",
+            "nobody had signed the contract",
+            "the noise disturbed the neighbours",
+            "mice had eaten the wires",
+            "two inspectors found mould",
+            "the wind was too strong",
+            "the road was under water",
+        )
+    )
 
 
 def _cause(c: _Ctx) -> str:
-    return c.pick((
-        (f"a {c.pick(('broken', 'loose', 'cracked', 'rusty', 'blocked', 'faulty', 'bent', 'missing'))} "
-        f"{c.pick(('valve', 'cable', 'belt', 'hinge', 'pipe', 'fuse', 'bolt', 'gear', 'spring', 'pump', 'switch'))}"),
-        f"{c.pick(('thick', 'heavy', 'sudden', 'unusual'))} {c.pick(('fog', 'snow', 'rain', 'frost', 'smoke'))}",
-        f"a shortage of {c.pick(_MATERIALS)}",
-        f"a strike of {c.pick(_JOBS)}s",
-        f"a mistake by {_person(c)}",
-        f"a swarm of {c.pick(('bees', 'wasps', 'gnats', 'locusts', 'moths'))}",
-    ))
+    return c.pick(
+        (
+            (
+                f"a {c.pick(('broken', 'loose', 'cracked', 'rusty', 'blocked', 'faulty', 'bent', 'missing'))} "
+                f"{c.pick(('valve', 'cable', 'belt', 'hinge', 'pipe', 'fuse', 'bolt', 'gear', 'spring', 'pump', 'switch'))}"
+            ),
+            f"{c.pick(('thick', 'heavy', 'sudden', 'unusual'))} {c.pick(('fog', 'snow', 'rain', 'frost', 'smoke'))}",
+            f"a shortage of {c.pick(_MATERIALS)}",
+            f"a strike of {c.pick(_JOBS)}s",
+            f"a mistake by {_person(c)}",
+            f"a swarm of {c.pick(('bees', 'wasps', 'gnats', 'locusts', 'moths'))}",
+        )
+    )
 
 
 def _item(c: _Ctx) -> str:
@@ -402,14 +490,18 @@ def _item(c: _Ctx) -> str:
 
 
 def _bring(c: _Ctx) -> str:
-    return c.pick((
-        _an(f"{c.pick(_ADJECTIVES)} {c.pick(('bag', 'towel', 'notebook', 'blanket', 'torch', 'cup', 'pencil', 'rope'))}"),
-        f"a copy of the {c.pick(_NOUNS)} {c.pick(('form', 'certificate', 'permit', 'invoice', 'list'))}",
-        f"their own {c.pick(_COUNTABLE)}",
-        f"proof of {c.pick(('address', 'age', 'payment', 'insurance', 'residence', 'training'))}",
-        f"{_small(c)} {c.pick(('photographs', 'candles', 'envelopes', 'copies', 'stamps', 'eggs', 'blankets'))}",
-        f"{_an(c.pick(_COLOURS))} {c.pick(('folder', 'scarf', 'pencil', 'bag', 'lamp', 'flag', 'cup'))}",
-    ))
+    return c.pick(
+        (
+            _an(
+                f"{c.pick(_ADJECTIVES)} {c.pick(('bag', 'towel', 'notebook', 'blanket', 'torch', 'cup', 'pencil', 'rope'))}"
+            ),
+            f"a copy of the {c.pick(_NOUNS)} {c.pick(('form', 'certificate', 'permit', 'invoice', 'list'))}",
+            f"their own {c.pick(_COUNTABLE)}",
+            f"proof of {c.pick(('address', 'age', 'payment', 'insurance', 'residence', 'training'))}",
+            f"{_small(c)} {c.pick(('photographs', 'candles', 'envelopes', 'copies', 'stamps', 'eggs', 'blankets'))}",
+            f"{_an(c.pick(_COLOURS))} {c.pick(('folder', 'scarf', 'pencil', 'bag', 'lamp', 'flag', 'cup'))}",
+        )
+    )
 
 
 def _wear(c: _Ctx) -> str:
@@ -431,8 +523,22 @@ def _forbidden(c: _Ctx) -> str:
 
 
 _BASE_VERB: Final = (
-    "borrow", "sell", "paint", "sharpen", "wash", "photograph", "store", "repair", "taste", "collect", "lend", "dry",
-    "sort", "carry", "exchange", "burn",
+    "borrow",
+    "sell",
+    "paint",
+    "sharpen",
+    "wash",
+    "photograph",
+    "store",
+    "repair",
+    "taste",
+    "collect",
+    "lend",
+    "dry",
+    "sort",
+    "carry",
+    "exchange",
+    "burn",
 )
 
 
@@ -483,7 +589,17 @@ def _definition(c: _Ctx) -> str:
     )
 
 
-_PURPOSES: Final = ("storing", "drying", "cutting", "weighing", "carrying", "cleaning", "sorting", "painting", "packing")
+_PURPOSES: Final = (
+    "storing",
+    "drying",
+    "cutting",
+    "weighing",
+    "carrying",
+    "cleaning",
+    "sorting",
+    "painting",
+    "packing",
+)
 
 _VALUES: Final[dict[str, Callable[[_Ctx], str]]] = {
     "money": _money,
@@ -606,7 +722,11 @@ def _m_site(c: _Ctx) -> str:
         return c.pick(_DIRECTIONS)
     if k < 0.65:
         return _place(c)
-    return f"{c.pick(_NOUNS).capitalize()} {c.pick(('Street', 'Lane', 'Hill', 'Square', 'Bay'))}" if k < 0.85 else _m_adj(c)
+    return (
+        f"{c.pick(_NOUNS).capitalize()} {c.pick(('Street', 'Lane', 'Hill', 'Square', 'Bay'))}"
+        if k < 0.85
+        else _m_adj(c)
+    )
 
 
 def _m_model(c: _Ctx) -> str:
@@ -649,21 +769,40 @@ _SUBJECTS: Final[dict[str, tuple[str, _Gen, _Gen]]] = {
     "team": ("the {m} {n}", _m_mixed, _from(_TEAMS)),
     "doc": ("the {m} {n}", _m_mixed, _from(_DOCS)),
     "ship": ("the {n} {m}", _m_name, _from(_SHIPS)),
-    "dish": ("the {m} {n}", lambda c: f"{c.pick(_ADJECTIVES)} {c.pick(_NOUNS)}" if c.r() < 0.5 else c.pick(_NOUNS), _from(_DISHES)),
+    "dish": (
+        "the {m} {n}",
+        lambda c: f"{c.pick(_ADJECTIVES)} {c.pick(_NOUNS)}" if c.r() < 0.5 else c.pick(_NOUNS),
+        _from(_DISHES),
+    ),
     "plant": ("the {m} {n}", _m_mixed, _from(_PLANTS)),
     "beast": ("the {m} {n}", _m_mixed, _from(_BEASTS)),
     "route": ("the {n} from {m}", lambda c: f"{_place(c)} to {_place(c)}", _from(_LINES)),
     "person": ("{m} {n}", _first, _last),
     "people": ("{m} {n}", _from(_PEOPLE_MODS), _from(_PEOPLE)),
     "village": ("{n}{m}", lambda c: c.pick(_PLACE_END), lambda c: c.pick(_SYL1) + c.pick(_SYL2)),
-    "project": ("the {m} {n}", _m_mixed, _from(_words("project|plan|scheme|programme|survey|study|campaign|renovation"))),
+    "project": (
+        "the {m} {n}",
+        _m_mixed,
+        _from(_words("project|plan|scheme|programme|survey|study|campaign|renovation")),
+    ),
     "term": ("{m}{n}", lambda c: c.pick(_SYL1).lower(), lambda c: c.pick(_SYL2) + c.pick(_NAME_END)),
     "offence": (
         "{m} {n}",
         _forbidden,
-        lambda c: c.pick((f"on {_street(c)}", f"in the {c.pick(_SITES)}", f"at {_place(c)} station", f"near the {c.pick(_NOUNS)} pond")),
+        lambda c: c.pick(
+            (
+                f"on {_street(c)}",
+                f"in the {c.pick(_SITES)}",
+                f"at {_place(c)} station",
+                f"near the {c.pick(_NOUNS)} pond",
+            )
+        ),
     ),
-    "motion": ("the motion on {m} {n}", _m_noun, _from(_words("repairs|prices|storage|safety|fees|transport|waste|parking"))),
+    "motion": (
+        "the motion on {m} {n}",
+        _m_noun,
+        _from(_words("repairs|prices|storage|safety|fees|transport|waste|parking")),
+    ),
     "article": ("article {m}", lambda c: str(c.n(1000, 9899)), lambda c: ""),
     "linerow": ("{n} {m}", lambda c: str(c.n(2, 99)), _from(_words("line|bus|tram|train|boat"))),
     "roomrow": ("{m} {n}", lambda c: c.pick(_NOUNS).capitalize(), _from(_words("Room|Hall|Studio|Lounge"))),
@@ -2341,7 +2480,10 @@ def _file_name(c: _Ctx) -> str:
 
 def _fill(c: _Ctx, heading: str) -> str:
     return (
-        heading.replace("{y}", str(c.year)).replace("{p}", _place(c)).replace("{k}", str(c.n(1, 30))).replace("{n}", c.pick(_NOUNS))
+        heading.replace("{y}", str(c.year))
+        .replace("{p}", _place(c))
+        .replace("{k}", str(c.n(1, 30)))
+        .replace("{n}", c.pick(_NOUNS))
     )
 
 

@@ -40,4 +40,7 @@ def with_passages(passages: Sequence[str], question: str) -> list[Message]:
     stands where the answer begins (Xu et al., "Re-Reading Improves Reasoning in Large Language Models", EMNLP 2024).
     """
     body = "\n\n".join(passages)
-    return [Message("system", READ_INSTRUCTION), Message("user", f"Question: {question}\n\n{body}\n\nQuestion: {question}")]
+    return [
+        Message("system", READ_INSTRUCTION),
+        Message("user", f"Question: {question}\n\n{body}\n\nQuestion: {question}"),
+    ]

@@ -27,25 +27,63 @@ STOP_WORDS = frozenset(
 _MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
 #: (pattern whose group 1 is the answer, question words)
 _ANSWERS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
-    (re.compile(rf"\b((?:\d{{1,2}} )?(?:{_MONTH})(?: \d{{1,2}},?)?(?: \d{{4}})?)\b"), ("when", "on what date", "what day")),
+    (
+        re.compile(rf"\b((?:\d{{1,2}} )?(?:{_MONTH})(?: \d{{1,2}},?)?(?: \d{{4}})?)\b"),
+        ("when", "on what date", "what day"),
+    ),
     (re.compile(r"\b(?:in|since|by|until|from) (1[5-9]\d\d|20\d\d)\b"), ("when", "in what year", "what year")),
-    (re.compile(r"\b(\$?\d[\d,.]*\d? ?(?:percent|%|million|billion))"), ("how much", "what percentage", "how many", "what share")),
+    (
+        re.compile(r"\b(\$?\d[\d,.]*\d? ?(?:percent|%|million|billion))"),
+        ("how much", "what percentage", "how many", "what share"),
+    ),
     (re.compile(r"(\$\d[\d,.]*\d(?: (?:million|billion))?)"), ("how much", "what amount")),
-    (re.compile(r"\b((?:\d[\d,.]*\d|\d) (?:years?|months?|weeks?|days?|hours?|minutes?|seconds?))\b"), ("how long", "for how long", "what period")),
-    (re.compile(r"\b((?:\d[\d,.]*\d|\d|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty) [a-z]{3,})\b"), ("how many", "what number")),
+    (
+        re.compile(r"\b((?:\d[\d,.]*\d|\d) (?:years?|months?|weeks?|days?|hours?|minutes?|seconds?))\b"),
+        ("how long", "for how long", "what period"),
+    ),
+    (
+        re.compile(r"\b((?:\d[\d,.]*\d|\d|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty) [a-z]{3,})\b"),
+        ("how many", "what number"),
+    ),
     (re.compile(r"\bbecause (?:of )?([a-z][^,.;:()]{8,60})(?!\w)"), ("why", "for what reason")),
-    (re.compile(r"\b(?:called|named|known as|termed) (?:the |an? )?([A-Za-z][\w'-]+(?: [A-Za-z][\w'-]+){0,2})"), ("what", "what name", "which")),
-    (re.compile(r"\b(?:in|at|near|from|to|of) ((?:[A-Z][\w'-]+)(?: (?:of |the )?[A-Z][\w'-]+){0,3})"), ("where", "in which place", "which")),
+    (
+        re.compile(r"\b(?:called|named|known as|termed) (?:the |an? )?([A-Za-z][\w'-]+(?: [A-Za-z][\w'-]+){0,2})"),
+        ("what", "what name", "which"),
+    ),
+    (
+        re.compile(r"\b(?:in|at|near|from|to|of) ((?:[A-Z][\w'-]+)(?: (?:of |the )?[A-Z][\w'-]+){0,3})"),
+        ("where", "in which place", "which"),
+    ),
     (re.compile(r"\bby ((?:[A-Z][\w'.-]+)(?: [A-Z][\w'.-]+){0,3})"), ("who", "by whom")),
-    (re.compile(r"(?<=[a-z,] )((?:[A-Z][\w'.-]+)(?: (?:of |the |de |von )?[A-Z][\w'.-]+){1,3})"), ("who", "which", "what")),
+    (
+        re.compile(r"(?<=[a-z,] )((?:[A-Z][\w'.-]+)(?: (?:of |the |de |von )?[A-Z][\w'.-]+){1,3})"),
+        ("who", "which", "what"),
+    ),
     (re.compile(r"^((?:[A-Z][\w'-]+)(?: (?:of |the )?[A-Z][\w'-]+){1,3}) (?=[a-z])"), ("who", "which", "what")),
-    (re.compile(r"\b(?:is|are|was|were|becomes?|means?) ((?:an?|the|one) [a-z][\w' -]{6,60}?)(?=[,.;:()]| that | which | who | and | in | for )"), ("what",)),
-    (re.compile(r"\b(?:the|an?) ([a-z]{4,}(?: [a-z]{4,}){1,2})(?= (?:of|in|is|are|was|were|to|that|which|and|for|by|with)\b|[,.;])"), ("what", "which", "what kind of thing")),
-    (re.compile(r"\b(?:such as|including|include|includes|contains?|requires?|uses?|produces?|causes?) ([a-z][\w' -]{4,50}?)(?=[,.;:()])"), ("what", "which")),
+    (
+        re.compile(
+            r"\b(?:is|are|was|were|becomes?|means?) ((?:an?|the|one) [a-z][\w' -]{6,60}?)(?=[,.;:()]| that | which | who | and | in | for )"
+        ),
+        ("what",),
+    ),
+    (
+        re.compile(
+            r"\b(?:the|an?) ([a-z]{4,}(?: [a-z]{4,}){1,2})(?= (?:of|in|is|are|was|were|to|that|which|and|for|by|with)\b|[,.;])"
+        ),
+        ("what", "which", "what kind of thing"),
+    ),
+    (
+        re.compile(
+            r"\b(?:such as|including|include|includes|contains?|requires?|uses?|produces?|causes?) ([a-z][\w' -]{4,50}?)(?=[,.;:()])"
+        ),
+        ("what", "which"),
+    ),
 )
 #: the first so many patterns find dates, amounts, reasons and names; the others any noun phrase
 _TYPED = 12
-_DEFINITION = re.compile(r"^(?:The |An? )?([A-Za-z][\w' -]{3,40}?) (?:is|are|refers to|means) ((?:an?|the|any) [a-z][^,.;:()]{6,70})(?!\w)")
+_DEFINITION = re.compile(
+    r"^(?:The |An? )?([A-Za-z][\w' -]{3,40}?) (?:is|are|refers to|means) ((?:an?|the|any) [a-z][^,.;:()]{6,70})(?!\w)"
+)
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(\[])")
 
 
@@ -115,7 +153,7 @@ def _worded(
         words = [wh, *content[: rng.randint(3, 6)]]
     if sum(w.lower().strip(",;:()") not in STOP_WORDS for w in words) < 3:
         return None
-    text = " ".join(w.strip(",;:()\"") for w in words if w.strip(",;:()\""))
+    text = " ".join(w.strip(',;:()"') for w in words if w.strip(',;:()"'))
     return text[0].upper() + text[1:] + "?"
 
 

@@ -97,7 +97,9 @@ def _ids_and_mask(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message
             full = [*full, tokenizer.eos_token_id]
             end = len(full) - 1
         # earlier turns may stand here differently (no end marker, thoughts left out): their mask holds while they agree
-        kept = next((n for n, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt)))
+        kept = next(
+            (n for n, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt))
+        )
         mask = [*mask[:kept], *[False] * (len(prompt) - kept), *[i <= end for i in range(len(prompt), len(full))]]
         ids = full
     return ids, mask[: len(ids)]

@@ -56,7 +56,9 @@ def plan_changes(examples: Sequence[Example], count: int, seed: int) -> list[Cha
     words = [facts[f][0].references[0] for f in usable if not any(c.isdigit() for c in facts[f][0].references[0])]
     out = []
     for fact in usable[:count]:
-        rows = sorted(facts[fact], key=lambda e: e.split == "held_out_phrasings")  # a held-out wording last, where there is one
+        rows = sorted(
+            facts[fact], key=lambda e: e.split == "held_out_phrasings"
+        )  # a held-out wording last, where there is one
         before = rows[0].references[0]
         answer = new_answer(before, words, rng)
         passage = rows[0].passages[0]

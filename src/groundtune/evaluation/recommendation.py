@@ -26,15 +26,27 @@ def recommend(systems: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str,
     """
     candidates = [s for s in systems if s["name"] not in CONTROLS and METRIC in s["scores"].get(ALL, {})]
     if not candidates:
-        return {"system": None, "text": "No clear winner: no system answered a question that has an answer.", "because": []}
+        return {
+            "system": None,
+            "text": "No clear winner: no system answered a question that has an answer.",
+            "because": [],
+        }
     ranked = sorted(candidates, key=lambda s: -_mean(s, ALL))
     top = [ranked[0], *(s for s in ranked[1:] if not beats(pairs, ranked[0]["name"], s["name"]))]
     because = [_quality(s) for s in ranked[: max(3, len(top))]] + _reasons(systems, ranked, pairs)
     control = max((_mean(s, ALL) for s in systems if s["name"] in CONTROLS), default=0.0)
     if _mean(ranked[0], ALL) <= control:
-        return {"system": None, "text": "No clear winner: no system does better than always giving the most frequent answer.", "because": because}
+        return {
+            "system": None,
+            "text": "No clear winner: no system does better than always giving the most frequent answer.",
+            "because": because,
+        }
     if len(ranked) == 1 and not any(beats(pairs, ranked[0]["name"], name) for name in CONTROLS):
-        return {"system": None, "text": f"No clear winner: {ranked[0]['name']} is compared with no other system.", "because": because}
+        return {
+            "system": None,
+            "text": f"No clear winner: {ranked[0]['name']} is compared with no other system.",
+            "because": because,
+        }
     if len(top) == 1:
         winner = ranked[0]["name"]
         text = f"Use {winner}: it answers your held-out questions best, beyond chance."
@@ -66,19 +78,28 @@ def _quality(system: Mapping[str, Any]) -> str:
     )
 
 
-def _reasons(systems: Sequence[Mapping[str, Any]], ranked: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _reasons(
+    systems: Sequence[Mapping[str, Any]], ranked: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
+) -> list[str]:
     out: list[str] = []
-    for split, words in (("held_out_facts", "facts no system was trained on"), ("held_out_phrasings", "new wordings of trained facts")):
+    for split, words in (
+        ("held_out_facts", "facts no system was trained on"),
+        ("held_out_phrasings", "new wordings of trained facts"),
+    ):
         inside = sorted((s for s in ranked if METRIC in s["scores"].get(split, {})), key=lambda s: -_mean(s, split))
         if len(inside) > 1:
             first, second = inside[0], inside[1]
             sure = "beyond chance" if beats(pairs, first["name"], second["name"], split) else "which could be chance"
-            out.append(f"On {words}: {first['name']} {_mean(first, split):.2f}, then {second['name']} {_mean(second, split):.2f}, {sure}.")
+            out.append(
+                f"On {words}: {first['name']} {_mean(first, split):.2f}, then {second['name']} {_mean(second, split):.2f}, {sure}."
+            )
     baseline = next((s for s in systems if s["name"] == "baseline"), None)
     if baseline:
         beaten = [s["name"] for s in ranked if beats(pairs, "baseline", s["name"])]
         if beaten:
-            out.append(f"The baseline, a sentence looked up without any language model, does better than {', '.join(beaten)}.")
+            out.append(
+                f"The baseline, a sentence looked up without any language model, does better than {', '.join(beaten)}."
+            )
         if ranked[0]["name"] == "baseline" and len(beaten) == len(ranked) - 1 > 0:
             out.append("The baseline is best of all: on these questions a language model of this size adds nothing.")
     refusing = [s for s in ranked if "abstention_accuracy" in s["scores"].get("unanswerable", {})]
@@ -88,7 +109,9 @@ def _reasons(systems: Sequence[Mapping[str, Any]], ranked: Sequence[Mapping[str,
         out.append(f"On questions without an answer in the documents, {best['name']} says so most often: {share:.0%}.")
     for system in ranked:
         if system.get("pays_off_after_questions"):
-            out.append(f"{system['name']} costs less per question than rag; its training has paid off after {system['pays_off_after_questions']:,} questions.")
+            out.append(
+                f"{system['name']} costs less per question than rag; its training has paid off after {system['pays_off_after_questions']:,} questions."
+            )
         change = system.get("adaptability")
         if change and system["name"] in {"rag", "tuned"}:
             out.append(

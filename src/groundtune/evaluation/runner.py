@@ -62,7 +62,9 @@ class MemoryWatch:
         self._thread.join()
 
 
-def run_system(system: System, examples: Sequence[Example], *, latency_questions: int, progress: Any = None) -> SystemRun:
+def run_system(
+    system: System, examples: Sequence[Example], *, latency_questions: int, progress: Any = None
+) -> SystemRun:
     """Ask a System every question, in batches for the answers and one by one (after a warm-up) for the latency."""
     run = SystemRun(system.name, system.description)
     with MemoryWatch() as watch:
@@ -93,9 +95,16 @@ def summarise(run: SystemRun, examples: Sequence[Example], *, resamples: int, se
     for split in [*dict.fromkeys(e.split for e in examples), ALL]:
         inside = {e.id for e in examples if (e.split == split or (split == ALL and e.answerable))}
         for metric, values in run.values.items():
-            score = mean_score({q: v for q, v in values.items() if q in inside}, fact_of, resamples=resamples, seed=seed)
+            score = mean_score(
+                {q: v for q, v in values.items() if q in inside}, fact_of, resamples=resamples, seed=seed
+            )
             if score:
-                scores.setdefault(split, {})[metric] = {"mean": score.mean, "low": score.low, "high": score.high, "n": score.n}
+                scores.setdefault(split, {})[metric] = {
+                    "mean": score.mean,
+                    "low": score.low,
+                    "high": score.high,
+                    "n": score.n,
+                }
     latency = np.percentile(run.latency_seconds, [50, 95]) if run.latency_seconds else [0.0, 0.0]
     return {
         "name": run.name,

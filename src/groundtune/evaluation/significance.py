@@ -43,7 +43,9 @@ def mean_score(values: Values, fact_of: Mapping[str, str], *, resamples: int, se
     return Score(float(sums_F.sum() / counts_F.sum()), float(low), float(high), len(values))
 
 
-def paired_difference(a: Values, b: Values, fact_of: Mapping[str, str], *, resamples: int, seed: int) -> dict[str, float] | None:
+def paired_difference(
+    a: Values, b: Values, fact_of: Mapping[str, str], *, resamples: int, seed: int
+) -> dict[str, float] | None:
     """Mean of a - b over the questions both have, its 95 % interval, and a two-sided permutation p-value.
 
     The p-value is the share of random sign flips of whole facts whose mean is at least as far from zero, plus one in

@@ -57,7 +57,11 @@ def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
     found: dict[Path, str] = {}
     for source in sources:
         if "://" in source:
-            raise InputError(f"{source}: web addresses are not read yet", expected="files and folders", next_step="download the page and name the file")
+            raise InputError(
+                f"{source}: web addresses are not read yet",
+                expected="files and folders",
+                next_step="download the page and name the file",
+            )
         path = Path(source) if Path(source).is_absolute() else base / source
         if path.is_dir():
             for folder, folders, files in os.walk(path):
@@ -69,7 +73,11 @@ def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
         elif path.exists():
             found[path] = path.name
         else:
-            raise InputError(f"no file or folder {path}", expected="an existing path", next_step="check `documents:` in groundtune.yaml")
+            raise InputError(
+                f"no file or folder {path}",
+                expected="an existing path",
+                next_step="check `documents:` in groundtune.yaml",
+            )
     return sorted(found.items(), key=lambda item: item[1])
 
 
@@ -110,7 +118,11 @@ def ingest(
             skipped.append(Skipped(name, error.problem))
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be read: {error.strerror or error}"))
-    inputs = {"version": VERSION, "files": [[n, loader, sha] for _, n, loader, sha in hashed], "left_out": [s.path for s in skipped]}
+    inputs = {
+        "version": VERSION,
+        "files": [[n, loader, sha] for _, n, loader, sha in hashed],
+        "left_out": [s.path for s in skipped],
+    }
 
     def work(folder: Path) -> Mapping[str, Any]:
         documents: list[Document] = []
@@ -126,7 +138,8 @@ def ingest(
         if not documents:
             reasons = "; ".join(f"{s.path}: {s.reason}" for s in skipped[:5])
             raise InputError(
-                f"no document came in ({reasons or 'no files found'})", expected=f"files ending in {', '.join(sorted(by_extension))}"
+                f"no document came in ({reasons or 'no files found'})",
+                expected=f"files ending in {', '.join(sorted(by_extension))}",
             )
         return {"documents": [asdict(d) for d in documents], "skipped": [asdict(s) for s in skipped]}
 

@@ -75,7 +75,9 @@ class Recipe(BaseModel):
     seed: int = 0
     vocabulary: int = Field(8192, ge=300, le=65535, description="tokenizer entries; fits uint16")
     word_embeddings: str = Field("", description="embedder whose word table starts the token embeddings, or nothing")
-    copying_circuits: bool = Field(False, description="start with attention that copies; needs `tied: false` in the shape")
+    copying_circuits: bool = Field(
+        False, description="start with attention that copies; needs `tied: false` in the shape"
+    )
     shape: Shape
     mixture: dict[str, float] = Field(description="family -> share of prose tokens")
     pretrain: PretrainStage
@@ -99,7 +101,9 @@ def load_recipe(path: Path) -> Recipe:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {faults}") from None
     base = path.resolve().parent
-    return recipe.model_copy(update={"corpus": (base / recipe.corpus).resolve(), "output": (base / recipe.output).resolve()})
+    return recipe.model_copy(
+        update={"corpus": (base / recipe.corpus).resolve(), "output": (base / recipe.output).resolve()}
+    )
 
 
 def pretrain(recipe: Recipe, *, announce: Announce = lambda _: None, progress: Progress | None = None) -> Path:
@@ -144,7 +148,9 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             yield item.passage + "\n" + "\n".join(q for q, _ in item.questions)
 
     def make(folder: Path) -> None:
-        train_tokenizer(sample(), vocabulary=recipe.vocabulary, context_tokens=recipe.shape.context_tokens).save_pretrained(folder)
+        train_tokenizer(
+            sample(), vocabulary=recipe.vocabulary, context_tokens=recipe.shape.context_tokens
+        ).save_pretrained(folder)
 
     loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_stage(recipe.output / "tokenizer", make))
     return loaded
@@ -187,7 +193,9 @@ def _prose(recipe: Recipe, *, skip: int = 0) -> Iterator[str]:
         yield piece
 
 
-def exercises(recipe: Recipe, lesson: Lesson, *, seed: int, prose: Iterator[str] | None = None) -> Iterator[reading.Exercise]:
+def exercises(
+    recipe: Recipe, lesson: Lesson, *, seed: int, prose: Iterator[str] | None = None
+) -> Iterator[reading.Exercise]:
     """Endless exercises for a lesson, of the training side's prose or another; the same ones for the same seed."""
     texts = prose or _prose(recipe, skip=seed % 50)
     rng = random.Random(seed)
@@ -219,7 +227,9 @@ def _row(tokenizer: PreTrainedTokenizerBase, exercise: reading.Exercise, limit: 
     """The loss is on the answer and on the second copy of the question, which keeps copying in practice."""
     row = render_example(tokenizer, exercise.conversation(), max_tokens=limit, where="exercise")
     again = len(tokenizer(f" {exercise.question}")["input_ids"])
-    start = row.trained.index(True) - 2 - again  # the end of the user's turn and the marker of the assistant's stand between
+    start = (
+        row.trained.index(True) - 2 - again
+    )  # the end of the user's turn and the marker of the assistant's stand between
     trained = (*row.trained[:start], *[True] * again, *row.trained[start + again :])
     return TokenRow(row.ids, trained)
 
@@ -248,7 +258,11 @@ def _token_stream(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> np.ndar
 
 
 def _pretrain(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerBase, stream: np.ndarray[Any, Any], folder: Path, progress: Progress | None
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    stream: np.ndarray[Any, Any],
+    folder: Path,
+    progress: Progress | None,
 ) -> None:
     stage = recipe.pretrain
     model = new_model(recipe.shape, tokenizer, seed=recipe.seed)
@@ -260,23 +274,41 @@ def _pretrain(
         copying_circuits(model, seed=recipe.seed)
     steps = int(len(stream) * stage.epochs / (stage.sequence_tokens * stage.rows_per_batch))
     batches = StreamBatches(
-        stream, sequence_tokens=stage.sequence_tokens, rows_per_batch=stage.rows_per_batch, steps=steps, seed=recipe.seed
+        stream,
+        sequence_tokens=stage.sequence_tokens,
+        rows_per_batch=stage.rows_per_batch,
+        steps=steps,
+        seed=recipe.seed,
     )
     settings = TrainSettings(
-        learning_rate=stage.learning_rate, warmup_steps=stage.warmup_steps, weight_decay=0.05, save_every_steps=100, seed=recipe.seed
+        learning_rate=stage.learning_rate,
+        warmup_steps=stage.warmup_steps,
+        weight_decay=0.05,
+        save_every_steps=100,
+        seed=recipe.seed,
     )
     result = train(model, batches, settings, folder / "checkpoints", progress=progress)
     _save(model, tokenizer, folder, result, tokens=steps * stage.sequence_tokens * stage.rows_per_batch)
 
 
 def _lesson(
-    recipe: Recipe, number: int, tokenizer: PreTrainedTokenizerBase, before: Path, folder: Path, *, progress: Progress | None
+    recipe: Recipe,
+    number: int,
+    tokenizer: PreTrainedTokenizerBase,
+    before: Path,
+    folder: Path,
+    *,
+    progress: Progress | None,
 ) -> None:
     lesson = recipe.lessons[number - 1]
     rows = CompactRows(islice(_rows(recipe, lesson, tokenizer, seed=recipe.seed + 10 * number), lesson.exercises))
     model = AutoModelForCausalLM.from_pretrained(before, dtype=torch.float32)
     settings = TrainSettings(
-        learning_rate=lesson.learning_rate, warmup_steps=lesson.warmup_steps, weight_decay=0.05, save_every_steps=100, seed=recipe.seed
+        learning_rate=lesson.learning_rate,
+        warmup_steps=lesson.warmup_steps,
+        weight_decay=0.05,
+        save_every_steps=100,
+        seed=recipe.seed,
     )
     batches = RowBatches(rows, batch_tokens=lesson.batch_tokens, epochs=1, seed=recipe.seed)
     result = train(model, batches, settings, folder / "checkpoints", progress=progress)
@@ -316,7 +348,9 @@ def bits_per_byte(recipe: Recipe, model_path: Path, *, characters: int = 60_000)
             piece = torch.tensor([ids[start : start + window]])
             with torch.no_grad():
                 logits_1TV = model(piece, use_cache=False).logits.float()
-            bits += float(torch.nn.functional.cross_entropy(logits_1TV[0, :-1], piece[0, 1:], reduction="sum")) / math.log(2)
+            bits += float(
+                torch.nn.functional.cross_entropy(logits_1TV[0, :-1], piece[0, 1:], reduction="sum")
+            ) / math.log(2)
             size += len(str(tokenizer.decode(piece[0, 1:])).encode("utf-8"))
         if size:
             figures[family] = round(bits / size, 4)

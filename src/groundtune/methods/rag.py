@@ -28,7 +28,9 @@ class Rag:
 
     def __init__(self, name: str, setup: Setup, backend: Backend) -> None:
         self.name = name
-        self.description = "retrieved sentences in the prompt, then the " + ("model" if name == "rag" else f"{name.split('+')[0]} model")
+        self.description = "retrieved sentences in the prompt, then the " + (
+            "model" if name == "rag" else f"{name.split('+')[0]} model"
+        )
         self._setup, self._retriever, self._backend = setup, setup.retriever, backend
 
     def answer(self, messages: Sequence[Message]) -> Completion:
@@ -40,9 +42,7 @@ class Rag:
         questions = [question_of(c) for c in conversations]
         self._retriever.embed_all(questions)
         found = [self._retriever.retrieve(q, document=self._setup.document) for q in questions]
-        contexts = [
-            select_context(rank_sentences(hits), self._setup.config.retrieval, self._backend) for hits in found
-        ]
+        contexts = [select_context(rank_sentences(hits), self._setup.config.retrieval, self._backend) for hits in found]
         prompts = [with_passages(render_context(c), q) for c, q in zip(contexts, questions, strict=True)]
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
         return [
@@ -104,5 +104,3 @@ def cite(answer: str, context: list[Sentence], hits: list[Hit]) -> tuple[Source,
 def build(setup: Setup, *, backend: Backend | None = None, name: str = "rag") -> System:
     """The System ``rag``, or another method's model behind retrieval."""
     return Rag(name, setup, backend or setup.backend())
-
-

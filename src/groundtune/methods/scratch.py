@@ -56,7 +56,11 @@ def _train(setup: Setup, examples: Sequence[Example], seconds: float, folder: Pa
 
     started = time.perf_counter()
     config, seed = setup.config.scratch, setup.config.seed
-    sections = [s.text for d in read_result(setup.workspace).documents for s in read_sections(setup.workspace.path("documents"), d)]
+    sections = [
+        s.text
+        for d in read_result(setup.workspace).documents
+        for s in read_sections(setup.workspace.path("documents"), d)
+    ]
     texts = [*sections, *(f"{e.question} {e.references[0]}" for e in examples)]
     tokenizer = train_tokenizer(iter(texts), vocabulary=config.vocabulary, context_tokens=CONTEXT)
     heads = max(1, config.width // 48)
@@ -123,5 +127,8 @@ def backend(setup: Setup) -> Backend:
 def build(setup: Setup) -> System:
     """The System ``scratch``."""
     return ClosedBook(
-        "scratch", "a small model trained from zero on the documents and questions", backend(setup), max_tokens=setup.config.answer.max_tokens
+        "scratch",
+        "a small model trained from zero on the documents and questions",
+        backend(setup),
+        max_tokens=setup.config.answer.max_tokens,
     )

@@ -25,7 +25,9 @@ _RATES = {"lora": 4e-3, "full": 5e-4}
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def training_rows(tokenizer: Any, examples: Sequence[Example], *, max_tokens: int, with_reading: bool = True) -> list[TokenRow]:
+def training_rows(
+    tokenizer: Any, examples: Sequence[Example], *, max_tokens: int, with_reading: bool = True
+) -> list[TokenRow]:
     """The rows trained on; see the module's head."""
     conversations: list[tuple[str, list[Message]]] = []
     read: set[str] = set()
@@ -34,7 +36,10 @@ def training_rows(tokenizer: Any, examples: Sequence[Example], *, max_tokens: in
         conversations.append((example.id, [*closed_book(example.question), answer]))
         if with_reading and example.passages and example.fact not in read:
             read.add(example.fact)
-            places = [f"[{n}] {p.document}{f', page {p.page}' if p.page else ''}\n{p.text}" for n, p in enumerate(example.passages, 1)]
+            places = [
+                f"[{n}] {p.document}{f', page {p.page}' if p.page else ''}\n{p.text}"
+                for n, p in enumerate(example.passages, 1)
+            ]
             conversations.append((example.id, [*with_passages(places, example.question), answer]))
     return [render_example(tokenizer, c, max_tokens=max_tokens, where=f"example {i}") for i, c in conversations]
 
@@ -50,7 +55,9 @@ def tune(setup: Setup, *, progress: Any = None) -> tuple[Path, bool]:
     config, examples = setup.config.tune, setup.training_examples()
     if not examples:
         raise InputError(
-            f"{setup.questions_path}: no question in the split 'train' has an answer", expected="questions to train on", next_step='add rows with "split": "train"'
+            f"{setup.questions_path}: no question in the split 'train' has an answer",
+            expected="questions to train on",
+            next_step='add rows with "split": "train"',
         )
     base = model_path(setup.resolve(setup.config.model))
     inputs = {
@@ -60,10 +67,14 @@ def tune(setup: Setup, *, progress: Any = None) -> tuple[Path, bool]:
         "seed": setup.config.seed,
         "examples": digest([[e.id, e.question, e.references[0], [p.text for p in e.passages]] for e in examples]),
     }
-    return setup.workspace.make(ARTIFACT, inputs, lambda folder: _train(base, examples, config, setup.config.seed, folder, progress))
+    return setup.workspace.make(
+        ARTIFACT, inputs, lambda folder: _train(base, examples, config, setup.config.seed, folder, progress)
+    )
 
 
-def _train(base: str, examples: Sequence[Example], config: TuneConfig, seed: int, folder: Path, progress: Any) -> Mapping[str, Any]:
+def _train(
+    base: str, examples: Sequence[Example], config: TuneConfig, seed: int, folder: Path, progress: Any
+) -> Mapping[str, Any]:
     import time
 
     from groundtune.training.data import RowBatches
@@ -116,12 +127,18 @@ def _with_lora(model: Any, config: TuneConfig) -> Any:
     from peft import LoraConfig, get_peft_model
 
     lora = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=0.0, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=0.0,
+        target_modules=LORA_TARGETS,
+        task_type="CAUSAL_LM",
     )
     return get_peft_model(model, lora)
 
 
-def continue_training(weights: str, examples: Sequence[Example], *, folder: Path, seed: int, epochs: int = 10, learning_rate: float = 5e-4) -> None:
+def continue_training(
+    weights: str, examples: Sequence[Example], *, folder: Path, seed: int, epochs: int = 10, learning_rate: float = 5e-4
+) -> None:
     """Train a finished model's weights further on changed facts, into ``folder``: what an update costs."""
     from groundtune.training.data import RowBatches
     from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
@@ -153,4 +170,6 @@ def build(setup: Setup) -> System:
     made = backend(setup)
     method = (setup.workspace.manifest(ARTIFACT) or {})["figures"]["method"]
     words = "LoRA" if method == "lora" else "full fine-tuning"
-    return ClosedBook("tuned", f"the model after {words} on the training questions", made, max_tokens=setup.config.answer.max_tokens)
+    return ClosedBook(
+        "tuned", f"the model after {words} on the training questions", made, max_tokens=setup.config.answer.max_tokens
+    )

@@ -27,10 +27,15 @@ def merge_lora(model: Any, folder: Path) -> int:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / "adapter_model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{folder}: no adapter: {error}", expected="adapter_config.json and adapter_model.safetensors") from None
+        raise InputError(
+            f"{folder}: no adapter: {error}", expected="adapter_config.json and adapter_model.safetensors"
+        ) from None
     plain = config.get("peft_type") == "LORA" and not config.get("use_dora") and not config.get("rank_pattern")
     if not plain or config.get("use_rslora") or config.get("fan_in_fan_out") or config.get("alpha_pattern"):
-        raise InputError(f"{folder}: not a plain LoRA adapter", next_step="merge it with PEFT (merge_and_unload) and use the folder as `model:`")
+        raise InputError(
+            f"{folder}: not a plain LoRA adapter",
+            next_step="merge it with PEFT (merge_and_unload) and use the folder as `model:`",
+        )
     scale = config["lora_alpha"] / config["r"]
     merged = 0
     for key in sorted(k for k in weights if k.endswith("lora_A.weight") and k.replace("lora_A", "lora_B") in weights):
@@ -38,13 +43,21 @@ def merge_lora(model: Any, folder: Path) -> int:
         try:
             target = model.get_submodule(name).weight
         except AttributeError:
-            raise InputError(f"{folder}: {name} is not in this model", expected="the model the adapter was trained on") from None
+            raise InputError(
+                f"{folder}: {name} is not in this model", expected="the model the adapter was trained on"
+            ) from None
         a, b = weights[key].float(), weights[key.replace("lora_A", "lora_B")].float()
         if target.shape != (b.shape[0], a.shape[1]):
-            raise InputError(f"{folder}: {name} is {tuple(target.shape)}, the adapter {(b.shape[0], a.shape[1])}", expected="the model the adapter was trained on")
+            raise InputError(
+                f"{folder}: {name} is {tuple(target.shape)}, the adapter {(b.shape[0], a.shape[1])}",
+                expected="the model the adapter was trained on",
+            )
         with torch.no_grad():
             target.add_((scale * (b @ a)).to(target.dtype))
         merged += 1
     if 2 * merged != len(weights):
-        raise InputError(f"{folder}: {len(weights) - 2 * merged} of {len(weights)} adapter weights have no place", expected="LoRA pairs only")
+        raise InputError(
+            f"{folder}: {len(weights) - 2 * merged} of {len(weights)} adapter weights have no place",
+            expected="LoRA pairs only",
+        )
     return merged

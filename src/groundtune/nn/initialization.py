@@ -139,7 +139,9 @@ def copying_circuits(model: LlamaForCausalLM, *, seed: int, strength: Circuits =
                 part_DH = basis_DD[:, (part % heads) * size : (part % heads + 1) * size]
                 part += 1
                 attention.v_proj.weight[rows] = part_DH.T
-                attention.o_proj.weight[:, rows] = strength.copy * (1.0 if head < 2 else 0.5) * (rotation_DD.T @ part_DH)
+                attention.o_proj.weight[:, rows] = (
+                    strength.copy * (1.0 if head < 2 else 0.5) * (rotation_DD.T @ part_DH)
+                )
                 if head < 2:  # the other two copy too; where they look is left to training
                     match_HH = matcher()
                     attention.q_proj.weight[rows] = strength.match * (match_HH @ token_DH.T)
@@ -149,7 +151,9 @@ def copying_circuits(model: LlamaForCausalLM, *, seed: int, strength: Circuits =
                 weight.mul_(strength.stream)
 
 
-def _spread_embeddings(model: LlamaForCausalLM, constant: torch.Tensor, free_DH: torch.Tensor, orthogonal: Callable[[int], torch.Tensor]) -> torch.Tensor:
+def _spread_embeddings(
+    model: LlamaForCausalLM, constant: torch.Tensor, free_DH: torch.Tensor, orthogonal: Callable[[int], torch.Tensor]
+) -> torch.Tensor:
     """Embeddings of equal length and even spread, clear of ``free_DH``, with a constant part; the head a rotated copy."""
     weight_VD = model.model.embed_tokens.weight
     weight_VD.sub_(weight_VD.mean(0))

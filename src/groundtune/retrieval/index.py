@@ -96,7 +96,9 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
     return workspace.make("index", inputs, work)
 
 
-def _chunks(workspace: Workspace, documents: Sequence[Document], config: IndexConfig, count: Callable[[str], int]) -> Iterator[Chunk]:
+def _chunks(
+    workspace: Workspace, documents: Sequence[Document], config: IndexConfig, count: Callable[[str], int]
+) -> Iterator[Chunk]:
     folder = workspace.path("documents")
     for document in documents:
         yield from chunk_document(

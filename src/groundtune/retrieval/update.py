@@ -15,7 +15,9 @@ from groundtune.retrieval.retriever import Retriever
 from groundtune.workspace import Workspace
 
 
-def index_with_changes(workspace: Workspace, config: Config, edits: Sequence[tuple[Passage, Passage]], folder: Path) -> Retriever:
+def index_with_changes(
+    workspace: Workspace, config: Config, edits: Sequence[tuple[Passage, Passage]], folder: Path
+) -> Retriever:
     """A retriever over a copy of the index with passages replaced wherever a chunk of their document holds them.
 
     Args:
@@ -33,7 +35,9 @@ def index_with_changes(workspace: Workspace, config: Config, edits: Sequence[tup
         if text != chunk.text:
             changed.append(replace(chunk, text=text))
     if changed:
-        store.replace(folder / "store", make_entries(changed, store, registry.get("embedders", config.index.embedder).embed))
+        store.replace(
+            folder / "store", make_entries(changed, store, registry.get("embedders", config.index.embedder).embed)
+        )
     return Retriever(folder, config.index, config.retrieval)
 
 

@@ -95,7 +95,7 @@ def _rows(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int, lis
             raise InputError(
                 f"{path}:{start}: the row that begins here cannot be read: {error}",
                 expected=f"cells divided by {_NAMES[delimiter]}, each quote closed",
-                next_step="look for a quote (\") without its partner in that row",
+                next_step='look for a quote (") without its partner in that row',
             ) from error
         if cells is None:
             return

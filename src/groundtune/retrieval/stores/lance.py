@@ -58,7 +58,14 @@ def build(folder: Path, batches: Iterable[Sequence[Entry]], dimensions: int) -> 
         + [("search_text", pa.string()), ("vector", vector)]
     )
     sentence_schema = pa.schema(
-        [("chunk_id", pa.string()), ("position", whole), ("sentence", pa.string()), ("document", pa.string()), ("vector", vector), ("context_vector", vector)]
+        [
+            ("chunk_id", pa.string()),
+            ("position", whole),
+            ("sentence", pa.string()),
+            ("document", pa.string()),
+            ("vector", vector),
+            ("context_vector", vector),
+        ]
     )
     database = _connect(folder)
     chunks = database.create_table("chunks", schema=chunk_schema, mode="overwrite")
@@ -99,7 +106,14 @@ def _add(chunks: Any, sentences: Any, entries: Sequence[Entry]) -> None:
         ]
     )  # fmt: skip
     rows = [
-        {"chunk_id": e.chunk.id, "position": n, "sentence": s, "document": e.chunk.document, "vector": v.tolist(), "context_vector": c.tolist()}
+        {
+            "chunk_id": e.chunk.id,
+            "position": n,
+            "sentence": s,
+            "document": e.chunk.document,
+            "vector": v.tolist(),
+            "context_vector": c.tolist(),
+        }
         for e in entries
         for n, (s, v, c) in enumerate(zip(e.sentences, e.vectors, e.context_vectors, strict=True))
     ]
@@ -132,7 +146,9 @@ class Store:
         """Ids of the ``k`` chunks nearest to a vector, nearest first; only of ``document`` where given."""
         return self._near(self._chunks, "vector", vector, k, document)
 
-    def near_sentences(self, vector: Any, k: int, document: str | None = None, *, in_context: bool = False) -> list[str]:
+    def near_sentences(
+        self, vector: Any, k: int, document: str | None = None, *, in_context: bool = False
+    ) -> list[str]:
         """Ids of the chunks of the ``k`` nearest sentences, nearest first, each once."""
         return self._near(self._sentences, "context_vector" if in_context else "vector", vector, k, document)
 
@@ -155,11 +171,15 @@ class Store:
         for row in self._sentences.search().where(_among(ids)).select(_SENTENCE_COLUMNS).limit(None).to_list():
             sentences.setdefault(row["chunk_id"], []).append(row)
         out = {}
-        for row in self._chunks.search().where(_among(ids)).select([*_COLUMNS, "search_text", "vector"]).limit(None).to_list():
+        for row in (
+            self._chunks.search().where(_among(ids)).select([*_COLUMNS, "search_text", "vector"]).limit(None).to_list()
+        ):
             of_it = sorted(sentences.get(row["chunk_id"], []), key=lambda r: r["position"])
             vectors = [np.array([r[name] for r in of_it], dtype=np.float32) for name in ("vector", "context_vector")]
             vector = np.array(row["vector"], dtype=np.float32)
-            out[row["chunk_id"]] = Entry(_chunk(row), row["search_text"], vector, [r["sentence"] for r in of_it], *vectors)
+            out[row["chunk_id"]] = Entry(
+                _chunk(row), row["search_text"], vector, [r["sentence"] for r in of_it], *vectors
+            )
         return out
 
     def chunks(self) -> Iterator[Chunk]:
@@ -179,4 +199,6 @@ class Store:
 
 
 def _chunk(row: Any) -> Chunk:
-    return Chunk(row["chunk_id"], row["document_id"], row["document"], row["text"], row["page"], row["row"], row["heading"])
+    return Chunk(
+        row["chunk_id"], row["document_id"], row["document"], row["text"], row["page"], row["row"], row["heading"]
+    )
