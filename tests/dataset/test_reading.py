@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 from itertools import islice
 
 import pytest
 
 from groundtune.dataset.invented import ReadingItem
-from groundtune.dataset.prompts import ABSTENTION
-from groundtune.dataset.reading import as_retrieved, cloze_question, conversation, reading_items, sentences
+from groundtune.dataset.prompts import ABSTENTION, with_passages
+from groundtune.dataset.reading import Exercise, cloze_question, excerpt, reading_items, sentences
+from groundtune.records import Message
 
 PROSE = (
     "The river Aven rises near Torvik and flows for 230 kilometres to the North Sea. "
@@ -68,31 +70,43 @@ def test_items_depend_on_the_seed_alone() -> None:
     assert items(1) != items(2)
 
 
-def test_an_excerpt_keeps_the_answer_and_drops_the_rest() -> None:
+def test_an_excerpt_keeps_the_answer_and_its_number_of_lines() -> None:
     made, rng = items(3), random.Random(3)
-    shorter = answered = 0
+    counts = set()
     for item in made:
         for pair in item.questions:
-            excerpt = as_retrieved(item, made[0], pair, rng)
-            assert excerpt.questions == (pair,)
-            if pair[1] is not None:
-                assert pair[1] in excerpt.passage
-                answered += 1
-                shorter += len(sentences(item.passage)) > excerpt.passage.count("[") > 0
-    assert shorter > answered / 2
+            exercise = excerpt(item, made[0], pair, rng, lines=(2, 3))
+            assert exercise is not None
+            assert (exercise.question, exercise.answer) == pair
+            assert pair[1] is None or pair[1] in exercise.passage
+            counts.add(sum(line in exercise.passage for line in sentences(item.passage)))
+    assert max(counts) <= 3
+    assert 2 in counts
+
+
+def test_excerpts_come_as_retrieval_brings_them_and_as_running_text() -> None:
+    made, rng = items(5), random.Random(5)
+    found = [excerpt(i, made[0], i.questions[0], rng, lines=(1, 3)) for i in made]
+    headed = [e for e in found if e and re.match(r"\[1\] \S+\.(pdf|docx|html|md|csv|txt)", e.passage)]
+    assert 0.3 < len(headed) / len(found) < 0.9
 
 
 def test_excerpts_are_the_same_again() -> None:
     one, two = items(4)[:2]
-    first, second = (as_retrieved(one, two, one.questions[0], random.Random(9)) for _ in range(2))
+    first, second = (excerpt(one, two, one.questions[0], random.Random(9), lines=(1, 4)) for _ in range(2))
     assert first == second
 
 
+def test_an_answer_that_no_sentence_holds_makes_no_exercise() -> None:
+    item = ReadingItem("Ann leads the old mill. Bob cooks for the guests.", (("Who?", "mill. Bob"),))
+    assert excerpt(item, item, item.questions[0], random.Random(0), lines=(1, 3)) is None
+
+
 def test_an_exercise_as_conversation() -> None:
-    messages = conversation(ReadingItem("Ann leads.", (("Who leads?", "Ann"), ("Where?", None))))
-    assert [m.role for m in messages] == ["system", "user", "assistant", "user", "assistant"]
-    assert messages[1].content == "Ann leads.\n\nQuestion: Who leads?"
-    assert [m.content for m in messages[2:]] == ["Ann", "Question: Where?", ABSTENTION]
+    messages = Exercise("Who leads?", "Ann leads.", "Ann").conversation()
+    assert [m.role for m in messages] == ["system", "user", "assistant"]
+    assert messages[1:] == [*with_passages(["Ann leads."], "Who leads?")[1:], Message("assistant", "Ann")]
+    assert Exercise("Where?", "Ann leads.", None).conversation()[-1].content == ABSTENTION
 
 
 def test_items_come_in_a_stream() -> None:

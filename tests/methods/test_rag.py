@@ -97,7 +97,7 @@ def test_the_prompt_holds_the_best_sentences_and_the_question(tmp_path: Path) ->
     assert setup.retriever.asked == [("What does it cost?", "file2.pdf")]  # type: ignore[attr-defined]
     prompt = backend.prompts[0][-1].content
     assert prompt == (
-        "[1] file1.pdf, page 4\nA card costs 48 crowns. It is valid for a year.\n\n[2] file2.pdf\nThe hall is shut on Friday.\n\nQuestion: What does it cost?"
+        "Question: What does it cost?\n\n[1] file1.pdf, page 4\nA card costs 48 crowns. It is valid for a year.\n\n[2] file2.pdf\nThe hall is shut on Friday.\n\nQuestion: What does it cost?"
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from groundtune.training.data import StreamBatches
+from groundtune.dataset.render import TokenRow
+from groundtune.training.data import CompactRows, StreamBatches
 
 TOKENS = np.arange(1000, dtype=np.uint16)
 
@@ -40,3 +41,14 @@ def test_passes_differ_and_the_seed_decides() -> None:
 def test_a_stream_that_is_too_short_is_refused() -> None:
     with pytest.raises(ValueError, match="fewer than two windows"):
         StreamBatches(TOKENS[:99], sequence_tokens=50, rows_per_batch=1, steps=1, seed=0)
+
+
+def test_compact_rows_give_back_what_they_were_given() -> None:
+    rows = [TokenRow((1, 65535, 3), (False, True, True)), TokenRow((7,), (True,)), TokenRow((2, 4), (False, False))]
+    compact = CompactRows(iter(rows))
+    assert list(compact) == rows
+    assert compact[-1] == rows[-1]
+    assert compact[1:] == rows[1:]
+    assert (len(compact), compact.tokens) == (3, 6)
+    with pytest.raises(IndexError):
+        compact[3]

@@ -75,6 +75,9 @@ class Recipe(BaseModel):
     seed: int = 0
     vocabulary: int = Field(8192, ge=300, le=65535, description="tokenizer entries; fits uint16")
     word_embeddings: str = Field("", description="embedder whose word table starts the token embeddings, or nothing")
+    synonyms: str = Field(
+        "", description="family whose rows list synonyms under `members`, to reword questions; or nothing"
+    )
     copying_circuits: bool = Field(
         False, description="start with attention that copies; needs `tied: false` in the shape"
     )
@@ -107,9 +110,20 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def pretrain(recipe: Recipe, *, announce: Announce = lambda _: None, progress: Progress | None = None) -> Path:
-    """Run every stage of a recipe that has not been run; return the folder of the finished model."""
+    """Run every stage of a recipe that has not been run; return the folder of the finished model.
+
+    Raises:
+        ConfigError: the output folder holds the stages of another recipe.
+    """
     recipe.output.mkdir(parents=True, exist_ok=True)
-    (recipe.output / "recipe.json").write_text(recipe.model_dump_json(indent=1), encoding="utf-8")
+    mark, mine = recipe.output / "recipe.json", recipe.model_dump_json(indent=1)
+    if mark.exists() and mark.read_text(encoding="utf-8") != mine:
+        raise ConfigError(
+            f"{recipe.output}: made by another recipe or before this one was changed",
+            expected="an output folder of its own",
+            next_step=f"set `output` to another folder, or delete {recipe.output}",
+        )
+    mark.write_text(mine, encoding="utf-8")
     announce("tokenizer")
     tokenizer = _tokenizer(recipe)
     announce("tokens")
@@ -164,10 +178,10 @@ def _until(texts: Iterator[str], characters: int) -> Iterator[str]:
         characters -= len(text)
 
 
-def synonyms(folder: Path) -> dict[str, list[str]]:
-    """Single words and their single-word synonyms, from the WordNet rows of the corpus."""
+def synonyms(recipe: Recipe) -> dict[str, list[str]]:
+    """Single words and their single-word synonyms, from the rows of the family that the recipe names."""
     found: dict[str, set[str]] = {}
-    for row in corpus.read_rows(folder, "wordnet"):
+    for row in corpus.read_rows(recipe.corpus, recipe.synonyms) if recipe.synonyms else ():
         members = [m.lower() for m in row.get("members", ()) if m.isalpha() and len(m) > 3]
         for word in members:
             found.setdefault(word, set()).update(m for m in members if m != word)
@@ -200,7 +214,7 @@ def exercises(
     texts = prose or _prose(recipe, skip=seed % 50)
     rng = random.Random(seed)
     pools = {
-        True: reading.reading_items(texts, synonyms=synonyms(recipe.corpus), seed=seed),
+        True: reading.reading_items(texts, synonyms=synonyms(recipe), seed=seed),
         False: invented_items(seed),
     }
     before = {kind: next(pool) for kind, pool in pools.items()}

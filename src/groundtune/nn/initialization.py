@@ -28,7 +28,7 @@ def embeddings_from_words(
     to deviation 0.02.
 
     Args:
-        words_WD: table, one row a word piece; D at least the model's width.
+        words_WD: table, one row a word piece; W and D at least the model's width.
         lookup: lower-case word piece -> row; pieces inside a word begin with ``##``.
 
     Returns:
