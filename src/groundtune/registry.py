@@ -6,10 +6,12 @@ through an entry point in the group ``groundtune.<kind>``. Imports nothing but `
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 
 from groundtune.errors import UnknownNameError
@@ -50,6 +52,21 @@ def get(kind: str, name: str) -> ModuleType:
         assert isinstance(module, ModuleType), f"entry point {name!r} of groundtune.{kind} must be a module"
         return module
     raise UnknownNameError(kind.removesuffix("s"), name, names(kind))
+
+
+def summary(kind: str, name: str) -> str:
+    """First line of the documentation of a registered name; our own modules are read, not imported.
+
+    Raises:
+        UnknownNameError: no such kind or name.
+    """
+    if name in _own(kind):
+        package = importlib.import_module(PACKAGES[kind])
+        source = (Path(package.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
+        text = ast.get_docstring(ast.parse(source))
+    else:
+        text = get(kind, name).__doc__
+    return (text or "").strip().partition("\n")[0]
 
 
 @cache

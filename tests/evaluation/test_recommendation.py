@@ -105,7 +105,7 @@ def test_nothing_is_recommended_below_the_most_frequent_answer() -> None:
 
 
 def test_the_control_itself_is_never_recommended() -> None:
-    found = advice({"most_frequent": values(0.9, 1), "rag": values(0.95, 2), "tuned": values(0.4, 3)})
+    found = advice({"most_frequent": values(0.6, 1), "rag": values(0.95, 2), "tuned": values(0.4, 3)})
     assert found["system"] == "rag"
     assert not any(reason.startswith("most_frequent") for reason in found["because"])
 
@@ -151,3 +151,9 @@ def test_beats_reads_a_pair_from_both_sides() -> None:
     assert not beats([pair], "rag", "tuned")
     assert not beats([pair], "tuned", "prompt")
     assert not beats([{**pair, "p_holm": 0.05}], "tuned", "rag")
+
+
+def test_a_lead_over_the_control_that_could_be_chance_is_no_winner() -> None:
+    found = advice({"most_frequent": values(0.90, 1), "rag": values(0.91, 2), "tuned": values(0.4, 3)})
+    assert found["system"] is None
+    assert "beyond chance" in found["text"]

@@ -117,7 +117,16 @@ def test_the_same_file_in_two_sources_comes_in_once(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {"a/x.txt": "One.", "b/x.txt": "One.", "c/x.txt": "Two."}
     result = ingest(project(tmp_path, files), ["a", "c", "b"])
     assert len({d.id for d in result.documents}) == len(result.documents) == 2
-    assert len(result.skipped) == 1
+    assert sorted(d.path for d in result.documents) == ["b/x.txt", "c/x.txt"]  # two files, two names to cite
+    assert reasons(result) == {"x.txt": "the same content as another file of that name"}
+
+
+def test_our_own_report_never_comes_in(tmp_path: Path) -> None:
+    from groundtune.evaluation.report import render_report
+
+    result = ingest(project(tmp_path, {"a.txt": "Words.", "report.html": render_report({})}), ["."])
+    assert [d.path for d in result.documents] == ["a.txt"]
+    assert reasons(result) == {"report.html": "a report that groundtune wrote"}
 
 
 @pytest.mark.parametrize(

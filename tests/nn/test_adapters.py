@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from groundtune.config import TuneConfig
 from groundtune.dataset.prompts import closed_book
 from groundtune.dataset.render import render_example
 from groundtune.errors import InputError
-from groundtune.methods.tuned import LORA_TARGETS, _with_lora
+from groundtune.methods.tuned import _with_lora
 from groundtune.nn.adapters import merge_lora
 from groundtune.nn.checkpoints import load_model
 from groundtune.records import Message
@@ -51,7 +52,7 @@ def adapter(adapted: tuple[Any, Path], tmp_path: Path) -> Path:
 
 def test_one_step_moves_every_matrix(adapted: tuple[Any, Path]) -> None:
     moved = {name: float(p.detach().abs().max()) for name, p in adapted[0].named_parameters() if "lora_B" in name}
-    assert len(moved) == 2 * len(LORA_TARGETS)
+    assert len(moved) == 2 * 7
     assert all(size > 0 for size in moved.values()), moved
 
 
@@ -59,10 +60,26 @@ def test_merged_weights_answer_as_peft_does(adapted: tuple[Any, Path], make_tiny
     plain = make_tiny_model().eval()
     with torch.no_grad():
         before = plain(IDS).logits
-        assert merge_lora(plain, adapted[1]) == 2 * len(LORA_TARGETS)
+        assert merge_lora(plain, adapted[1]) == 2 * 7
         theirs, ours = adapted[0](IDS).logits, plain(IDS).logits
     assert float((theirs - before).abs().max()) > 1e-2
     assert float((theirs - ours).abs().max()) < 1e-5
+
+
+def test_a_model_that_keeps_its_matrices_turned_is_adapted_and_merged_too(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    plain = GPT2LMHeadModel(GPT2Config(vocab_size=400, n_positions=64, n_embd=32, n_layer=2, n_head=2)).eval()
+    adapted = _with_lora(copy.deepcopy(plain), TuneConfig(lora_rank=4)).eval()
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0, 0.1)
+    adapted.save_pretrained(tmp_path)
+    assert merge_lora(plain, tmp_path) == 2 * 4
+    with torch.no_grad():
+        assert float((adapted(IDS).logits - plain(IDS).logits).abs().max()) < 1e-4
 
 
 def test_a_model_is_loaded_with_its_adapter(adapted: tuple[Any, Path], tiny_model_path: Path) -> None:

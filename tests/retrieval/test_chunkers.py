@@ -62,7 +62,7 @@ def test_with_overlap_nothing_is_lost_and_each_chunk_brings_something_new(text: 
     chunks = [bare(c) for c in chunk_text(text, count=count, chunk_tokens=limit, overlap_tokens=overlap)]
     whole, begin, end = bare(text), -1, 0
     for chunk in chunks:
-        at = whole.find(chunk)
+        at = whole.find(chunk, begin + 1)  # short ones may stand in several places
         assert begin < at <= end < at + len(chunk)
         begin, end = at, at + len(chunk)
     assert end == len(whole)

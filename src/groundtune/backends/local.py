@@ -1,6 +1,6 @@
 """Any Hugging Face causal model by folder or name, on this machine, through transformers.
 
-Greedy by default. Batches are padded on the left and sorted by length; each prompt's answer is the same alone and in a
+Greedy. A prompt over the model's context loses its middle: instructions stand first, the question last. Batches are padded on the left and sorted by length; each prompt's answer is the same alone and in a
 batch up to floating-point ties.
 """
 
@@ -56,8 +56,9 @@ class LocalBackend:
         width = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id
         pad = self.tokenizer.eos_token_id if pad is None else pad
-        ids_BT = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])
-        mask_BT = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])
+        device = self.model.device
+        ids_BT = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
+        mask_BT = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
         with torch.inference_mode():
             written: Any = self.model.generate(
                 input_ids=ids_BT,

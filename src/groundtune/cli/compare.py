@@ -192,9 +192,10 @@ def show_table(result: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{result['questions']} held-out questions: token F1 (95 % interval)")
+    table = Table(title=f"{result['questions']} held-out questions: token F1 ± half its 95 % interval")
     splits = [s for s in result["splits"] if s != "unanswerable"]
-    for heading in ["system", *splits, "abstains rightly", "recall@5", "s/question", "train s"]:
+    headings = [s.replace("_", " ") for s in splits]
+    for heading in ["system", *headings, "abstains rightly", "recall @5", "s per question", "train s"]:
         table.add_column(heading, justify="left" if heading == "system" else "right", no_wrap=heading == "system")
     for row in result["systems"]:
         cells = [_cell(row["scores"].get(s, {}).get("token_f1")) for s in splits]
@@ -211,4 +212,4 @@ def show_table(result: dict[str, Any]) -> None:
 
 
 def _cell(score: dict[str, float] | None) -> str:
-    return f"{score['mean']:.2f} ({score['low']:.2f}-{score['high']:.2f})" if score else "-"
+    return f"{score['mean']:.2f} ±{(score['high'] - score['low']) / 2:.2f}" if score else "-"

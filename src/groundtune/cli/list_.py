@@ -23,7 +23,7 @@ def list_(
     if kind == "models":
         rows = {BUNDLED: "the bundled model; any folder or Hugging Face name of a causal model works too"}
     else:
-        rows = {name: (registry.get(kind, name).__doc__ or "").strip().splitlines()[0] for name in registry.names(kind)}
+        rows = {name: registry.summary(kind, name) for name in registry.names(kind)}
     if json:
         print_json(rows)
         return

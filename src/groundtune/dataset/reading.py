@@ -84,12 +84,19 @@ _TYPED = 12
 _DEFINITION = re.compile(
     r"^(?:The |An? )?([A-Za-z][\w' -]{3,40}?) (?:is|are|refers to|means) ((?:an?|the|any) [a-z][^,.;:()]{6,70})(?!\w)"
 )
-_SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(\[])")
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*(\s+)(?=[A-Z\"'(\[])")
 
 
 def sentences(text: str) -> list[str]:
     """Sentences of a text, in order; line breaks also end one."""
-    return [s.strip() for line in text.splitlines() for s in _SENTENCE.split(line) if s.strip()]
+    found: list[str] = []
+    for line in text.splitlines():
+        start = 0
+        for end in _SENTENCE_END.finditer(line):
+            found.append(line[start : end.start(1)].strip())
+            start = end.end()
+        found.append(line[start:].strip())
+    return [s for s in found if s]
 
 
 def cloze_question(sentence: str, rng: random.Random, synonyms: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:

@@ -34,14 +34,14 @@ def recommend(systems: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str,
     ranked = sorted(candidates, key=lambda s: -_mean(s, ALL))
     top = [ranked[0], *(s for s in ranked[1:] if not beats(pairs, ranked[0]["name"], s["name"]))]
     because = [_quality(s) for s in ranked[: max(3, len(top))]] + _reasons(systems, ranked, pairs)
-    control = max((_mean(s, ALL) for s in systems if s["name"] in CONTROLS), default=0.0)
-    if _mean(ranked[0], ALL) <= control:
+    controls = [s["name"] for s in systems if s["name"] in CONTROLS]
+    if not all(beats(pairs, ranked[0]["name"], name) for name in controls):
         return {
             "system": None,
-            "text": "No clear winner: no system does better than always giving the most frequent answer.",
+            "text": "No clear winner: no system is better, beyond chance, than always giving the most frequent answer.",
             "because": because,
         }
-    if len(ranked) == 1 and not any(beats(pairs, ranked[0]["name"], name) for name in CONTROLS):
+    if len(ranked) == 1 and not controls:
         return {
             "system": None,
             "text": f"No clear winner: {ranked[0]['name']} is compared with no other system.",

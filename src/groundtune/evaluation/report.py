@@ -82,6 +82,7 @@ def render_report(result: Mapping[str, Any]) -> str:
     title = f"{result.get('model') or 'groundtune'}: comparison of {date(result.get('created'))}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="generator" content="groundtune">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'

@@ -51,6 +51,8 @@ def loaders_by_extension() -> dict[str, str]:
 def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
     """Every file of the sources with the name a user sees, sorted; hidden files and workspaces are left out.
 
+    The name is the path inside its source; where two sources have the same one, the later source's name goes before it.
+
     Raises:
         InputError: a source that is not there, or an address.
     """
@@ -78,7 +80,16 @@ def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
                 expected="an existing path",
                 next_step="check `documents:` in groundtune.yaml",
             )
-    return sorted(found.items(), key=lambda item: item[1])
+    taken: dict[str, Path] = {}
+    for file, name in found.items():
+        taken[name if name not in taken else f"{file.parents[name.count('/')].name}/{name}"] = file
+    return sorted(((file, name) for name, file in taken.items()), key=lambda item: item[1])
+
+
+def is_report(path: Path) -> bool:
+    """True for our own report: it repeats questions and answers, which retrieval must not find."""
+    with path.open("rb") as file:
+        return b'<meta name="generator" content="groundtune">' in file.read(1024)
 
 
 def ingest(
@@ -110,9 +121,11 @@ def ingest(
             if path.exists() and not path.is_file():
                 raise InputError("is a device or a pipe")
             sha = file_digest(path)
-            if (name, sha) in seen:
-                raise InputError("the same file under the same name in another source")
-            seen.add((name, sha))
+            if (path.name, sha) in seen:
+                raise InputError("the same content as another file of that name")
+            seen.add((path.name, sha))
+            if path.suffix.lower() == ".html" and is_report(path):
+                raise InputError("a report that groundtune wrote")
             hashed.append((path, name, loader, sha))
         except InputError as error:
             skipped.append(Skipped(name, error.problem))

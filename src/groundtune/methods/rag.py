@@ -102,5 +102,10 @@ def cite(answer: str, context: list[Sentence], hits: list[Hit]) -> tuple[Source,
 
 
 def build(setup: Setup, *, backend: Backend | None = None, name: str = "rag") -> System:
-    """The System ``rag``, or another method's model behind retrieval."""
+    """The System ``rag``, or another method's model behind retrieval.
+
+    Raises:
+        MissingArtifactError: no index; said before a model is loaded.
+    """
+    _ = setup.retriever
     return Rag(name, setup, backend or setup.backend())

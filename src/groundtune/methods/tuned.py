@@ -22,7 +22,6 @@ from groundtune.workspace import digest, folder_digest
 
 ARTIFACT = "runs/tuned"
 _RATES = {"lora": 4e-3, "full": 5e-4}
-LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def training_rows(
@@ -130,7 +129,7 @@ def _with_lora(model: Any, config: TuneConfig) -> Any:
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=0.0,
-        target_modules=LORA_TARGETS,
+        target_modules="all-linear",  # every one but the output head, whatever the architecture calls them,
         task_type="CAUSAL_LM",
     )
     return get_peft_model(model, lora)

@@ -31,7 +31,7 @@ def merge_lora(model: Any, folder: Path) -> int:
             f"{folder}: no adapter: {error}", expected="adapter_config.json and adapter_model.safetensors"
         ) from None
     plain = config.get("peft_type") == "LORA" and not config.get("use_dora") and not config.get("rank_pattern")
-    if not plain or config.get("use_rslora") or config.get("fan_in_fan_out") or config.get("alpha_pattern"):
+    if not plain or config.get("use_rslora") or config.get("alpha_pattern"):
         raise InputError(
             f"{folder}: not a plain LoRA adapter",
             next_step="merge it with PEFT (merge_and_unload) and use the folder as `model:`",
@@ -41,7 +41,8 @@ def merge_lora(model: Any, folder: Path) -> int:
     for key in sorted(k for k in weights if k.endswith("lora_A.weight") and k.replace("lora_A", "lora_B") in weights):
         name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
         try:
-            target = model.get_submodule(name).weight
+            module = model.get_submodule(name)
+            target = module.weight.T if type(module).__name__ == "Conv1D" else module.weight  # GPT-2 keeps them turned
         except AttributeError:
             raise InputError(
                 f"{folder}: {name} is not in this model", expected="the model the adapter was trained on"

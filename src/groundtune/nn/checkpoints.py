@@ -28,20 +28,27 @@ def load_model(name: str, *, adapter: str | None = None) -> tuple[Any, Any]:
     Raises:
         InputError: no such model here and none to be fetched, or it is no causal language model.
     """
-    model, tokenizer = _load(model_path(name), adapter)
+    path = model_path(name)
+    model, tokenizer = _load(path, adapter, (_stamp(path), _stamp(adapter)))
     return model, tokenizer
 
 
+def _stamp(folder: str | None) -> tuple[int, ...]:
+    """When a folder's weights were written: weights trained again are another model."""
+    return tuple(sorted(f.stat().st_mtime_ns for f in Path(folder).glob("*.safetensors"))) if folder else ()
+
+
 @lru_cache(maxsize=3)
-def _load(path: str, adapter: str | None) -> tuple[Any, Any]:
+def _load(path: str, adapter: str | None, stamps: tuple[tuple[int, ...], ...]) -> tuple[Any, Any]:
     import torch
 
-    model, tokenizer = open_model(path, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+    on_gpu = torch.cuda.is_available()
+    model, tokenizer = open_model(path, torch.bfloat16 if on_gpu else torch.float32)
     if adapter:
         from groundtune.nn.adapters import merge_lora
 
         merge_lora(model, Path(adapter))
-    return model.eval(), tokenizer
+    return model.to("cuda" if on_gpu else "cpu").eval(), tokenizer
 
 
 def open_model(path: str, dtype: Any) -> tuple[Any, Any]:
