@@ -52,8 +52,10 @@ class TuneConfig(_Part):
     """How a model is fine-tuned on the training questions."""
 
     method: Literal["lora", "full"] = Field("full", description="lora: small adapter matrices; full: every weight")
-    epochs: int = Field(30, ge=1, description="passes over the training questions")
-    learning_rate: float | None = Field(None, gt=0, description="peak; default 5e-4 for full, 4e-3 for lora")
+    epochs: int = Field(10, ge=1, description="passes over the training questions")
+    learning_rate: float | None = Field(
+        None, gt=0, description="peak; default 2e-5 for full, 2e-4 for lora; for pebble 1e-3 and 4e-3"
+    )
     batch_tokens: int = Field(1024, ge=32, description="token budget of a micro-batch")
     lora_rank: int = Field(16, ge=1, description="rank of the LoRA matrices")
     lora_alpha: int = Field(32, ge=1, description="LoRA scaling: alpha / rank")

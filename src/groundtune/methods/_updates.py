@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from groundtune import registry
+from groundtune.methods import scratch
 from groundtune.methods._setup import ClosedBook, Setup, build_system
-from groundtune.methods.tuned import continue_training
+from groundtune.methods.tuned import continue_training, peak_rate
+from groundtune.nn.checkpoints import model_path
 from groundtune.records import Example
 from groundtune.retrieval.update import index_with_changes
 from groundtune.system import System
@@ -41,5 +43,8 @@ def _retrained(setup: Setup, name: str, edits: Any, examples: Sequence[Example],
     made: Any = registry.get("methods", name).backend(setup)
     made.model.save_pretrained(folder / "start")
     made.tokenizer.save_pretrained(folder / "start")
-    continue_training(str(folder / "start"), examples, folder=folder / "end", seed=setup.config.seed)
+    rate = scratch.RATE if name == "scratch" else peak_rate(setup.config.tune, model_path(setup.config.model))
+    continue_training(
+        str(folder / "start"), examples, folder=folder / "end", seed=setup.config.seed, learning_rate=rate / 4
+    )
     return ClosedBook(name, "", setup.backend(str(folder / "end")), max_tokens=setup.config.answer.max_tokens)

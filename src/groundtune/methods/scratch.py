@@ -23,6 +23,8 @@ from groundtune.system import System
 from groundtune.workspace import digest, write_json
 
 ARTIFACT = "runs/scratch"
+#: peak learning rate
+RATE = 2e-3
 CONTEXT = 256
 
 
@@ -75,7 +77,7 @@ def _train(setup: Setup, examples: Sequence[Example], seconds: float, folder: Pa
     per_epoch = len(RowBatches(rows, batch_tokens=1024, epochs=1, seed=seed))
     batches = RowBatches(rows, batch_tokens=1024, epochs=math.ceil(steps / per_epoch), seed=seed)
     batches.plan = batches.plan[:steps]
-    settings = TrainSettings(learning_rate=2e-3, warmup_steps=min(30, steps // 10), save_every_steps=100, seed=seed)
+    settings = TrainSettings(learning_rate=RATE, warmup_steps=min(30, steps // 10), save_every_steps=100, seed=seed)
     result = train(model, batches, settings, folder / "checkpoints", progress=progress)
     model.save_pretrained(folder / "weights")
     tokenizer.save_pretrained(folder / "weights")

@@ -16,12 +16,15 @@ from groundtune.dataset.prompts import closed_book, with_passages
 from groundtune.dataset.render import TokenRow, render_example
 from groundtune.errors import InputError
 from groundtune.methods._setup import Backend, ClosedBook, Setup
+from groundtune.nn.checkpoints import BUNDLED_FOLDER
 from groundtune.records import Example, Message
 from groundtune.system import System
 from groundtune.workspace import digest, folder_digest
 
 ARTIFACT = "runs/tuned"
-_RATES = {"lora": 4e-3, "full": 5e-4}
+#: peak learning rates; the small bundled model takes, and needs, far larger ones than models of a billion parameters
+_RATES = {"lora": 2e-4, "full": 2e-5}
+_RATES_BUNDLED = {"lora": 4e-3, "full": 1e-3}
 
 
 def training_rows(
@@ -87,7 +90,7 @@ def _train(
         model = _with_lora(model, config)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     settings = TrainSettings(
-        learning_rate=config.learning_rate or _RATES[config.method],
+        learning_rate=peak_rate(config, base),
         warmup_steps=min(20, len(batches) // 10),
         save_every_steps=config.save_every_steps,
         seed=seed,
@@ -109,6 +112,12 @@ def _train(
         "seconds": round(time.perf_counter() - started, 2),
         "disk_bytes": sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file()),
     }
+
+
+def peak_rate(config: TuneConfig, base: str) -> float:
+    """The config's learning rate, or the default for that model."""
+    rates = _RATES_BUNDLED if base == str(BUNDLED_FOLDER) else _RATES
+    return config.learning_rate or rates[config.method]
 
 
 def open_for_training(path: str, seed: int) -> tuple[Any, Any, int]:
@@ -136,7 +145,7 @@ def _with_lora(model: Any, config: TuneConfig) -> Any:
 
 
 def continue_training(
-    weights: str, examples: Sequence[Example], *, folder: Path, seed: int, epochs: int = 10, learning_rate: float = 5e-4
+    weights: str, examples: Sequence[Example], *, folder: Path, seed: int, epochs: int = 10, learning_rate: float
 ) -> None:
     """Train a finished model's weights further on changed facts, into ``folder``: what an update costs."""
     from groundtune.training.data import RowBatches
