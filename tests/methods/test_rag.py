@@ -230,3 +230,9 @@ def test_a_chunk_is_cited_once_with_its_best_sentence() -> None:
         "a year", ranked(("A card costs 48 crowns.", FEES, 0.9), ("It is valid for a year.", FEES, 0.7)), HITS
     )
     assert [(s.chunk_id, s.quote, s.page) for s in sources] == [("d1-0", "It is valid for a year.", 4)]
+
+
+def test_a_heading_is_no_answer_unless_it_is_all_there_is() -> None:
+    page = hit(1, 0.5, ("Annual leave", 0.9), ("Staff receive 27 days.", 0.6), ("Zone 4", 0.5), ("| row | no end", 0.4))
+    assert [s.text for s in rank_sentences([page])] == ["Staff receive 27 days.", "Zone 4", "| row | no end"]
+    assert [s.text for s in rank_sentences([hit(2, 0.5, ("Annual leave", 0.9))])] == ["Annual leave"]

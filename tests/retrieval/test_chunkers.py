@@ -134,3 +134,9 @@ def test_table_rows_and_list_items_keep_their_lines() -> None:
 
 def test_blank_text_gives_no_chunk() -> None:
     assert list(chunk_text(" \n\n\t ", count=count, chunk_tokens=10, overlap_tokens=0)) == []
+
+
+def test_a_heading_keeps_its_line() -> None:
+    text = "Annual leave\n\nFull-time staff receive 27 days. They ask in spring."
+    made = list(chunk_text(text, count=count, chunk_tokens=60, overlap_tokens=0))
+    assert made == ["Annual leave\nFull-time staff receive 27 days. They ask in spring."]

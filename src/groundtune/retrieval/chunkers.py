@@ -65,7 +65,10 @@ def _joined(run: list[tuple[str, int]]) -> str:
     """Sentences on one line, table rows and list items on lines of their own."""
     out = run[0][0]
     for (before, _), (piece, _) in pairwise(run):
-        out += ("\n" if piece.startswith(("|", "- ")) or before.startswith(("|", "- ")) else " ") + piece
+        apart = (
+            piece.startswith(("|", "- ")) or before.startswith(("|", "- ")) or before[-1].isalnum()
+        )  # a heading's end
+        out += ("\n" if apart else " ") + piece
     return out
 
 

@@ -18,7 +18,7 @@ from groundtune.records import Chunk, Document
 from groundtune.retrieval.chunkers import chunk_document
 from groundtune.workspace import Workspace, digest
 
-VERSION = 2
+VERSION = 3
 BATCH = 64
 #: (chunks done, chunks in all)
 Progress = Callable[[int, int], None]

@@ -111,11 +111,16 @@ def rank_sentences(hits: list[Hit]) -> list[Sentence]:
     found: dict[str, Sentence] = {}
     for rank, hit in enumerate(hits):
         for position, (text, similarity) in enumerate(hit.sentences):
-            if any(c.isalnum() for c in text):
+            if any(c.isalnum() for c in text) and not (is_heading(text) and len(hit.sentences) > 1):
                 sentence = Sentence(text, hit.chunk, similarity + 0.5 * hit.score, rank, position)
                 if text not in found or found[text].relevance < sentence.relevance:
                     found[text] = sentence
     return sorted(found.values(), key=lambda s: -s.relevance)
+
+
+def is_heading(text: str) -> bool:
+    """True for a few words without an end, as headings are; table rows, list items and what holds a number are not."""
+    return text[-1].isalpha() and len(text.split()) <= 8 and text[0] not in "|-" and not any(c.isdigit() for c in text)
 
 
 def to_source(hit: Hit, quote: str) -> Source:
