@@ -189,18 +189,20 @@ def write_report(result: dict[str, Any], path: Path) -> Path:
 
 def show_table(result: dict[str, Any]) -> None:
     """The comparison as a table with the advice under it."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{result['questions']} held-out questions: token F1 ± half its 95 % interval")
+    title = f"{result['questions']} held-out questions: token F1 ± half of its 95 % interval"
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     splits = [s for s in result["splits"] if s != "unanswerable"]
-    headings = [s.replace("_", " ") for s in splits]
-    for heading in ["system", *headings, "abstains rightly", "recall @5", "s per question", "train s"]:
-        table.add_column(heading, justify="left" if heading == "system" else "right", no_wrap=heading == "system")
+    headings = [s.replace("held_out_", "held-out\n").replace("_", " ") for s in splits]
+    for heading in ["system", *headings, "abstains\nrightly", "recall\n@5", "s per\nquestion", "train\ns"]:
+        table.add_column(heading, justify="left" if heading == "system" else "right", no_wrap=True)
     for row in result["systems"]:
         cells = [_cell(row["scores"].get(s, {}).get("token_f1")) for s in splits]
-        refuses = _cell(row["scores"].get("unanswerable", {}).get("abstention_accuracy"))
-        recall = _cell(row["scores"].get("all_answerable", {}).get("recall_at_5"))
+        refuses = _mean(row["scores"].get("unanswerable", {}).get("abstention_accuracy"))
+        recall = _mean(row["scores"].get("all_answerable", {}).get("recall_at_5"))
         table.add_row(
             row["name"], *cells, refuses, recall, f"{row['latency_seconds']['p50']:.2f}", f"{row['train_seconds']:.0f}"
         )
@@ -213,3 +215,7 @@ def show_table(result: dict[str, Any]) -> None:
 
 def _cell(score: dict[str, float] | None) -> str:
     return f"{score['mean']:.2f} ±{(score['high'] - score['low']) / 2:.2f}" if score else "-"
+
+
+def _mean(score: dict[str, float] | None) -> str:
+    return f"{score['mean']:.2f}" if score else "-"

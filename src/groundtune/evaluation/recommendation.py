@@ -78,6 +78,11 @@ def _quality(system: Mapping[str, Any]) -> str:
     )
 
 
+def _told_apart(system: Mapping[str, Any]) -> float:
+    """Share of right abstentions plus share of right attempts: silence earns 1, and so does answering whatever is asked."""
+    return _mean(system, "unanswerable", "abstention_accuracy") + _mean(system, ALL, "abstention_accuracy")
+
+
 def _reasons(
     systems: Sequence[Mapping[str, Any]], ranked: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
 ) -> list[str]:
@@ -104,11 +109,17 @@ def _reasons(
             out.append("The baseline is best of all: on these questions a language model of this size adds nothing.")
     refusing = [s for s in ranked if "abstention_accuracy" in s["scores"].get("unanswerable", {})]
     if refusing:
-        best = max(refusing, key=lambda s: _mean(s, "unanswerable", "abstention_accuracy"))
-        share = _mean(best, "unanswerable", "abstention_accuracy")
-        out.append(f"On questions without an answer in the documents, {best['name']} says so most often: {share:.0%}.")
+        best = max(refusing, key=_told_apart)
+        share, kept = (_mean(best, split, "abstention_accuracy") for split in ("unanswerable", ALL))
+        if _told_apart(best) < 1.1:
+            out.append("No system tells the questions without an answer in the documents from the others.")
+        else:
+            out.append(
+                f"{best['name']} tells best whether there is an answer: it says that there is none on {share:.0%} of the questions "
+                f"without one, and wrongly on {1 - kept:.0%} of the others."
+            )
     for system in ranked:
-        if system.get("pays_off_after_questions"):
+        if system.get("pays_off_after_questions") and not beats(pairs, "rag", system["name"]):
             out.append(
                 f"{system['name']} costs less per question than rag; its training has paid off after {system['pays_off_after_questions']:,} questions."
             )

@@ -128,7 +128,8 @@ def scatter(points: Sequence[Point], control: float | None, metric: str, *, widt
     for seconds in _log_ticks(low, high):
         x = across(seconds)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{floor}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{floor + 17}" text-anchor="middle">{esc(_tick(seconds))}</text>')
+        anchor = "end" if x > width - right - 20 else "middle"
+        parts.append(f'<text x="{x:.1f}" y="{floor + 17}" text-anchor="{anchor}">{esc(_tick(seconds))}</text>')
     parts.append(f'<text class="title" x="{left}" y="12">{esc(metric)} (higher is better)</text>')
     parts.append(
         f'<text class="title" x="{width - right}" y="{height - 8}" text-anchor="end">'
