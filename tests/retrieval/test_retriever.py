@@ -1,0 +1,71 @@
+"""Of two versions the newer one comes first unless a year is asked for, and a name in the way is followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from groundtune.config import IndexConfig, RetrievalConfig
+from groundtune.ingest.ingest import ingest
+from groundtune.retrieval import index
+from groundtune.retrieval.retriever import Retriever, names_in
+from groundtune.workspace import Workspace
+
+FILES = {
+    "fees-2024.txt": "A mooring for a yacht costs 30 crowns a night.",
+    "fees-2026.txt": "A mooring for a yacht costs 41 crowns a night.",
+    "dogs.txt": "Dogs over 25 kilograms must travel in Zone Amber of the ship.",
+    "decks.txt": "Zone Amber has room for no more than six of them on one crossing.",
+    "meals.txt": "Soup is served in the saloon of the ship on every crossing.",
+    "cats.txt": "Cats travel in a basket on the ship and never on deck.",
+    "bikes.txt": "Bicycles are tied to the rail of the ship by the crew.",
+    "bags.txt": "Heavy bags stay on the car deck of the ship.",
+}
+
+
+@pytest.fixture(scope="module")
+def retriever(tmp_path_factory: pytest.TempPathFactory) -> Retriever:
+    folder: Path = tmp_path_factory.mktemp("versions")
+    for name, text in FILES.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    workspace, config = Workspace(folder), IndexConfig()
+    ingest(workspace, list(FILES))
+    index.build_index(workspace, config)
+    return Retriever(workspace.path("index"), config, RetrievalConfig(top_k=3))
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("What does a mooring for a yacht cost?", "fees-2026.txt"),
+        ("What did a mooring for a yacht cost in 2024?", "fees-2024.txt"),
+        ("What does a mooring for a yacht cost in 2026?", "fees-2026.txt"),
+    ],
+)
+def test_the_newer_version_unless_a_year_is_named(retriever: Retriever, question: str, first: str) -> None:
+    hits = retriever.retrieve(question)
+    assert hits[0].chunk.document == first
+    assert {h.chunk.document for h in hits[:2]} == {"fees-2024.txt", "fees-2026.txt"}  # the other one is not hidden
+
+
+def test_a_name_that_the_best_sentence_brings_up_is_followed(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "My dog weighs 40 kilograms: how many such dogs does the ship take?"
+    hits = retriever.retrieve(question)
+    assert hits[0].chunk.document == "dogs.txt"
+    assert hits[-1].chunk.document == "decks.txt"
+    assert len(hits) == 3
+    monkeypatch.setattr("groundtune.retrieval.retriever.HOP_SENTENCES", 0)
+    assert "decks.txt" not in {h.chunk.document for h in retriever.retrieve(question)}
+
+
+def test_within_one_document_nothing_else_is_followed(retriever: Retriever) -> None:
+    hits = retriever.retrieve("How many dogs over 25 kilograms does the ship take?", document="dogs.txt")
+    assert {h.chunk.document for h in hits} == {"dogs.txt"}
+
+
+def test_names_are_words_in_capitals_and_codes() -> None:
+    text = "The Blue Store keeps drums of class K4, Each Pay Band D member asks Ann. OSHC pays in Port Ellery."
+    assert names_in(text) == ["Blue Store", "K4", "Pay Band D", "Port Ellery"]
