@@ -13,8 +13,8 @@ help:
 # torch first and alone: where the package index has a CPU build of this version, or PyTorch's own CPU index is reached,
 # gigabytes of CUDA stay away; otherwise the ordinary build is taken.
 $(VENV)/torch:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "groundtune needs Python 3.11 or newer; say `make PYTHON=python3.12 ...`")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "groundtune needs Python 3.11 or newer; say `make PYTHON=python3.12 ...`")'
+	@$(PYTHON) -m venv $(VENV)
 	@echo "installing torch (CPU build where there is one) ..."
 	@$(BIN)/python tools/install_torch.py
 	@touch $@

@@ -9,7 +9,7 @@ import pytest
 from groundtune.config import IndexConfig, RetrievalConfig
 from groundtune.ingest.ingest import ingest
 from groundtune.retrieval import index
-from groundtune.retrieval.retriever import Retriever, names_in
+from groundtune.retrieval.retriever import Retriever, names_in, rank_sentences, valid_versions
 from groundtune.workspace import Workspace
 
 FILES = {
@@ -59,6 +59,22 @@ def test_a_name_that_the_best_sentence_brings_up_is_followed(
     assert len(hits) == 3
     monkeypatch.setattr("groundtune.retrieval.retriever.HOP_SENTENCES", 0)
     assert "decks.txt" not in {h.chunk.document for h in retriever.retrieve(question)}
+
+
+@pytest.mark.parametrize(
+    ("question", "kept"),
+    [
+        ("What does a mooring for a yacht cost?", "fees-2026.txt"),
+        ("What did a mooring for a yacht cost in 2024?", "fees-2024.txt"),
+        ("What will a mooring for a yacht cost in 2027?", "fees-2026.txt"),
+    ],
+)
+def test_of_two_versions_of_a_sentence_the_valid_one_is_read(retriever: Retriever, question: str, kept: str) -> None:
+    ranked = rank_sentences(retriever.retrieve(question))
+    assert {"fees-2024.txt", "fees-2026.txt"} < {s.chunk.document for s in ranked}
+    valid = valid_versions(ranked, question)
+    assert [s.chunk.document for s in valid if s.chunk.document.startswith("fees")] == [kept]
+    assert len(valid) == len(ranked) - 1
 
 
 def test_within_one_document_nothing_else_is_followed(retriever: Retriever) -> None:

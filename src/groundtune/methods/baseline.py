@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from groundtune.dataset.prompts import ABSTENTION
 from groundtune.methods._setup import Setup
 from groundtune.records import Completion, Message
-from groundtune.retrieval.retriever import rank_sentences, to_source
+from groundtune.retrieval.retriever import rank_sentences, to_source, valid_versions
 from groundtune.system import System, question_of
 
 
@@ -31,7 +31,7 @@ class Baseline:
         """The best sentence of the retrieved chunks."""
         question = question_of(messages)
         hits = self._retriever.retrieve(question, document=self._setup.document)
-        ranked = rank_sentences(hits)
+        ranked = valid_versions(rank_sentences(hits), question)
         retrieved = tuple(to_source(h, "") for h in hits)
         if not ranked:
             return Completion(ABSTENTION, abstained=True, retrieved=retrieved)

@@ -13,7 +13,7 @@ from groundtune.config import RetrievalConfig
 from groundtune.dataset.prompts import abstains, with_passages
 from groundtune.methods._setup import Backend, Setup
 from groundtune.records import Completion, Message, Source
-from groundtune.retrieval.retriever import Hit, Sentence, rank_sentences, to_source
+from groundtune.retrieval.retriever import Hit, Sentence, rank_sentences, to_source, valid_versions
 from groundtune.system import System, question_of
 
 
@@ -42,7 +42,8 @@ class Rag:
         questions = [question_of(c) for c in conversations]
         self._retriever.embed_all(questions)
         found = [self._retriever.retrieve(q, document=self._setup.document) for q in questions]
-        contexts = [select_context(rank_sentences(hits), self._setup.config.retrieval, self._backend) for hits in found]
+        ranked = [valid_versions(rank_sentences(hits), q) for hits, q in zip(found, questions, strict=True)]
+        contexts = [select_context(r, self._setup.config.retrieval, self._backend) for r in ranked]
         prompts = [with_passages(render_context(c), q) for c, q in zip(contexts, questions, strict=True)]
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
         return [

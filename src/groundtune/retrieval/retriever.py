@@ -27,6 +27,8 @@ RRF_K = 60
 WEIGHTS = {"chunk": 0.25, "sentence": 0.40, "sentence_in_context": 0.35, "text": 0.10}
 #: what a chunk loses whose document or headings name another year than the question, or an older one than the newest
 OTHER_YEAR = 0.04
+#: share of words from which two sentences are versions of one
+SAME = 0.6
 #: names are taken from so many of the best sentences, and followed where at most so many chunks hold them
 HOP_SENTENCES, HOP_CHUNKS = 3, 10
 _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
@@ -141,11 +143,39 @@ class Retriever:
 
 def _newest_first(hits: list[Hit], question: str) -> list[Hit]:
     """The hits with ``OTHER_YEAR`` taken off where it applies; without a year they are as they were."""
-    years = [max(_YEAR.findall(f"{h.chunk.document} {h.chunk.heading}"), default="") for h in hits]
+    years = [_year(h.chunk) for h in hits]
     asked = _YEAR.findall(question) or [max(years, default="")]
     return [
         replace(h, score=h.score - OTHER_YEAR * bool(y and y not in asked)) for h, y in zip(hits, years, strict=True)
     ]
+
+
+def _year(chunk: Chunk) -> str:
+    return max(_YEAR.findall(f"{chunk.document} {chunk.heading}"), default="")
+
+
+def valid_versions(ranked: list[Sentence], question: str) -> list[Sentence]:
+    """The sentences without those that another says in nearly the same words for the year that counts.
+
+    That is the year that the question names, or else the newer one: of "24 days in 2024" and "27 days in 2026" a reader
+    should see one.
+    """
+    asked = _YEAR.findall(question)
+    words = [set(re.findall(r"[^\W\d]+", s.text.lower())) for s in ranked]
+    years = [_year(s.chunk) for s in ranked]
+
+    def counts(year: str) -> tuple[bool, str]:
+        return year in asked, year
+
+    def replaced(n: int) -> bool:
+        return any(
+            years[m]
+            and counts(years[m]) > counts(years[n])
+            and len(words[n] & words[m]) >= SAME * len(words[n] | words[m])
+            for m in range(len(ranked))
+        )
+
+    return [s for n, s in enumerate(ranked) if not (years[n] and replaced(n))]
 
 
 def names_in(text: str) -> list[str]:
