@@ -66,7 +66,7 @@ def _joined(run: list[tuple[str, int]]) -> str:
     out = run[0][0]
     for (before, _), (piece, _) in pairwise(run):
         apart = (
-            piece.startswith(("|", "- ")) or before.startswith(("|", "- ")) or before[-1].isalnum()
+            piece.startswith(("|", "- ")) or before.startswith(("|", "- ")) or before[-1:].isalnum()
         )  # a heading's end
         out += ("\n" if apart else " ") + piece
     return out
