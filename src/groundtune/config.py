@@ -36,9 +36,11 @@ class RetrievalConfig(_Part):
         "hybrid", description="vectors, full text, or both fused by reciprocal rank"
     )
     context_tokens: int = Field(
-        160, ge=16, description="most passage tokens put into the prompt, the best sentences first"
+        800, ge=16, description="most passage tokens put into the prompt; never over half of the model's context"
     )
-    context_sentences: int = Field(3, ge=1, description="most sentences put into the prompt; large models want more")
+    context_sentences: int | None = Field(
+        None, ge=1, description="most sentences put into the prompt, the best first; default 1 for pebble, else 12"
+    )
 
 
 class AnswerConfig(_Part):

@@ -59,7 +59,8 @@ class Recorder(EchoBackend):
 
 
 def setup_with(folder: Path, hits: list[Hit], **config: Any) -> Setup:
-    setup = Setup(Workspace(folder), Config(model="echo:Friday", **config), document="file2.pdf")
+    config = {"model": "echo:Friday", "retrieval": RetrievalConfig(context_sentences=3), **config}
+    setup = Setup(Workspace(folder), Config(**config), document="file2.pdf")
     setup.retriever = FakeRetriever(hits)  # type: ignore[assignment]
     return setup
 
@@ -99,6 +100,13 @@ def test_the_prompt_holds_the_best_sentences_and_the_question(tmp_path: Path) ->
     assert prompt == (
         "Question: What does it cost?\n\n[1] file1.pdf, page 4\nA card costs 48 crowns. It is valid for a year.\n\n[2] file2.pdf\nThe hall is shut on Friday.\n\nQuestion: What does it cost?"
     )
+
+
+@pytest.mark.parametrize(("model", "sentences"), [("pebble", 1), ("echo:x", 5)])
+def test_how_much_is_read_depends_on_the_model(tmp_path: Path, model: str, sentences: int) -> None:
+    setup, backend = setup_with(tmp_path, HITS[:2], model=model, retrieval=RetrievalConfig()), Recorder("x")
+    build(setup, backend=backend).answer(as_messages("What does it cost?"))
+    assert sum(s in backend.prompts[0][-1].content for h in HITS[:2] for s, _ in h.sentences) == sentences
 
 
 def test_an_abstention_cites_nothing(tmp_path: Path) -> None:
