@@ -37,7 +37,7 @@ _COSTS: Final = (
     ("Time per question", "half of the answers came faster than the large number, 95 % faster than the small one"),
     ("Peak memory", "the most memory the process held while the system answered"),
     ("Training", "time to get the system ready, once"),
-    ("Disk", "what the system keeps on disk beyond the model that all share"),
+    ("Disk", "what the system needs on disk: its model, its index, its trained weights"),
     ("Cost per 1,000", "US dollars of machine time for a thousand questions, at the hourly price in the settings"),
     ("Pays off after", "questions after which cheaper answers have paid for the training, measured against rag"),
     ("After a change", "facts answered right once changed documents were taken in, of all facts changed"),
