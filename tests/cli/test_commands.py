@@ -289,3 +289,17 @@ def test_a_bare_command_shows_the_help_and_no_empty_complaint() -> None:
     assert "compare" in done.stdout + done.stderr
     assert "groundtune: \n" not in done.stderr
     assert run("--version").stdout.startswith("groundtune 0.")
+
+
+def test_an_index_older_than_the_documents_is_said(project: Path) -> None:
+    run_json("ingest", "--project", project)
+    run_json("index", "--project", project)
+    (project / "documents" / "new.txt").write_text("The shed key costs a deposit of 40 crowns.", encoding="utf-8")
+    run_json("ingest", "--project", project)
+    done = run("ask", "What does the key cost?", "--project", project, "--model", "echo:x")
+    assert done.returncode == 0
+    assert done.stderr.strip() == (
+        "groundtune: the index is older than the ingested documents; next: groundtune index"
+    )
+    run_json("index", "--project", project)
+    assert run("ask", "What does the key cost?", "--project", project, "--model", "echo:x").stderr == ""

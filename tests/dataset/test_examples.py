@@ -148,3 +148,10 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     ]
     assert write_examples(tmp_path / "q.jsonl", examples) == 2
     assert read_examples(tmp_path / "q.jsonl") == examples
+
+
+@pytest.mark.parametrize(("rows", "held"), [(2, 1), (3, 1), (10, 2), (28, 6)])
+def test_a_small_file_has_held_out_facts_too(tmp_path: Path, rows: int, held: int) -> None:
+    text = "question,answer\n" + "".join(f"Question {n}?,answer {n}\n" for n in range(rows))
+    splits = [e.split for e in read_examples(written(tmp_path / "q.csv", text))]
+    assert (splits.count("held_out_facts"), splits.count("train")) == (held, rows - held)

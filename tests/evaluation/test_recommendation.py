@@ -157,3 +157,16 @@ def test_a_lead_over_the_control_that_could_be_chance_is_no_winner() -> None:
     found = advice({"most_frequent": values(0.90, 1), "rag": values(0.91, 2), "tuned": values(0.4, 3)})
     assert found["system"] is None
     assert "beyond chance" in found["text"]
+
+
+def test_two_winners_of_two_kinds_of_question_are_both_named() -> None:
+    kinds = {e.id: e.split for e in EXAMPLES}
+    assert {"held_out_facts", "held_out_phrasings"} <= set(kinds.values())
+
+    def good_at(split: str, seed: int) -> dict[str, float]:
+        high, low = values(0.7, seed), values(0.2, seed + 1)
+        return {q: (high if kinds[q] == split else low)[q] for q in kinds}
+
+    found = advice({"rag": good_at("held_out_facts", 1), "tuned": good_at("held_out_phrasings", 3)})
+    assert found["system"] is None
+    assert found["text"].startswith("It depends on what you ask: rag for facts no system was trained on, tuned for new")

@@ -61,6 +61,20 @@ def say(text: str = "", *, quiet: bool = False) -> None:
         Console(highlight=False, soft_wrap=True).print(text)
 
 
+def warn(text: str) -> None:
+    """A line on stderr about what is not wrong but may surprise."""
+    sys.stderr.write(f"groundtune: {text}\n")
+
+
+def warn_if_stale(setup: Setup) -> None:
+    """Say so where the documents were ingested anew after the index was made."""
+    from groundtune.ingest.ingest import documents_digest
+
+    index, documents = (setup.workspace.manifest(name) for name in ("index", "documents"))
+    if index and documents and index["inputs"]["documents"] != documents_digest(setup.workspace):
+        warn("the index is older than the ingested documents; next: groundtune index")
+
+
 @contextmanager
 def progress_bar(title: str) -> Iterator[Any]:
     """A bar on stderr while stdout is a terminal; ``report(done, total, note)`` moves it."""

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from groundtune.cli._common import ConfigOption, JsonOption, ModelOption, ProjectOption, open_project, print_json, say
+from groundtune.cli._common import (
+    ConfigOption,
+    JsonOption,
+    ModelOption,
+    ProjectOption,
+    open_project,
+    print_json,
+    say,
+    warn_if_stale,
+)
 
 if TYPE_CHECKING:
     from groundtune.records import Completion
@@ -44,6 +53,7 @@ def ask(
         known = [d.path for d in read_result(setup.workspace).documents]
         if document not in known:
             raise UnknownNameError("document", document, known)
+    warn_if_stale(setup)
     completion = timed(build_system(system, setup), as_messages(question))
     if json:
         print_json(answer_json(question, system, completion))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from groundtune.cli._common import ConfigOption, ModelOption, ProjectOption, open_project, say
+from groundtune.cli._common import ConfigOption, ModelOption, ProjectOption, open_project, say, warn_if_stale
 from groundtune.cli.ask import SystemOption, show_answer
 
 
@@ -19,7 +19,9 @@ def chat(
     from groundtune.methods._setup import build_system
     from groundtune.system import as_messages, timed
 
-    answering = build_system(system, open_project(project, config, model=model))
+    setup = open_project(project, config, model=model)
+    warn_if_stale(setup)
+    answering = build_system(system, setup)
     say(f'Ask {system} about your documents. "bye" ends the conversation.')
     while True:
         if sys.stdin.isatty():

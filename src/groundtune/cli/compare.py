@@ -23,10 +23,12 @@ from groundtune.cli._common import (
     print_json,
     progress_bar,
     say,
+    warn,
 )
 
 if TYPE_CHECKING:
     from groundtune.methods._setup import Setup
+    from groundtune.records import Example
 
 
 def compare(
@@ -88,6 +90,7 @@ def run_comparison(
         )
     with setup.workspace.writing():
         training = prepare(setup, names, quiet=quiet)
+        warn_of_strangers(setup, examples)
         systems = {name: build_system(name, setup) for name in names}
         with progress_bar("compare") as bar:
             result, _ = compare_systems(
@@ -144,6 +147,21 @@ def prepare(setup: Setup, names: tuple[str, ...], *, quiet: bool) -> dict[str, d
         seconds = tuned_figures["seconds"] if name in tuned else scratch_figures["seconds"] if name in scratch else 0.0
         out[name] = {"train_seconds": seconds, "disk_bytes": disk}
     return out
+
+
+def warn_of_strangers(setup: Setup, examples: list[Example]) -> None:
+    """Say which documents the questions name that were not ingested: recall would be 0 without a reason to be seen."""
+    from groundtune.ingest.ingest import read_result
+
+    if setup.workspace.manifest("documents") is None:
+        return
+    known = {d.path for d in read_result(setup.workspace).documents}
+    strangers = sorted({p.document for e in examples for p in e.passages} - known)
+    if strangers:
+        named = ", ".join(strangers[:5]) + (" ..." if len(strangers) > 5 else "")
+        warn(
+            f"{setup.questions_path.name} names documents that were not ingested, so recall counts them as missed: {named}"
+        )
 
 
 def _model_bytes(setup: Setup) -> int:

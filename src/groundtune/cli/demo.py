@@ -45,4 +45,4 @@ def demo(
         say(f"> {question}")
         show_answer(timed(answering, as_messages(question)))
     say(f"\nDone in {time.perf_counter() - started:.0f} s. Ask your own:")
-    say(f'  groundtune ask "When is overtime on a Sunday paid, and how much?" --project {folder}')
+    say(f'  groundtune ask "What is overtime on a Sunday paid at?" --project {folder}')

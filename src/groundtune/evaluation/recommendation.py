@@ -51,10 +51,31 @@ def recommend(systems: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str,
         winner = ranked[0]["name"]
         text = f"Use {winner}: it answers your held-out questions best, beyond chance."
         return {"system": winner, "text": text, "because": because}
+    divided = _best_by_split(ranked, pairs)
+    if divided:
+        text = f"It depends on what you ask: {divided}. Each is better there, beyond chance, than the other."
+        return {"system": None, "text": text, "because": because}
     cheapest = min(top, key=lambda s: (s.get("cost_usd", 0.0), s.get("train_seconds", 0.0)))
     names = ", ".join(s["name"] for s in top)
     text = f"No clear winner among {names}: their difference could be chance. The cheapest of them per question is {cheapest['name']}."
     return {"system": None, "text": text, "because": because}
+
+
+SPLITS = {
+    "held_out_facts": "facts no system was trained on",
+    "held_out_phrasings": "new wordings of trained facts",
+}
+
+
+def _best_by_split(ranked: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> str:
+    """The best system of each split where two splits have two winners that beat each other there; "" otherwise."""
+    if not all(METRIC in s["scores"].get(split, {}) for s in ranked for split in SPLITS):
+        return ""
+    best = {split: max(ranked, key=lambda s: _mean(s, split))["name"] for split in SPLITS}
+    (facts, first), (phrasings, second) = best.items()
+    if not (beats(pairs, first, second, facts) and beats(pairs, second, first, phrasings)):
+        return ""
+    return ", ".join(f"{best[split]} for {words}" for split, words in SPLITS.items())
 
 
 def beats(pairs: Sequence[Mapping[str, Any]], a: str, b: str, split: str = ALL, metric: str = METRIC) -> bool:
@@ -87,10 +108,7 @@ def _reasons(
     systems: Sequence[Mapping[str, Any]], ranked: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
 ) -> list[str]:
     out: list[str] = []
-    for split, words in (
-        ("held_out_facts", "facts no system was trained on"),
-        ("held_out_phrasings", "new wordings of trained facts"),
-    ):
+    for split, words in SPLITS.items():
         inside = sorted((s for s in ranked if METRIC in s["scores"].get(split, {})), key=lambda s: -_mean(s, split))
         if len(inside) > 1:
             first, second = inside[0], inside[1]

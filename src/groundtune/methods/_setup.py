@@ -58,8 +58,10 @@ class Setup:
 
     @property
     def questions_path(self) -> Path:
-        """Where the questions are."""
-        return self.workspace.root / self.config.questions
+        """Where the questions are; where there is no file of the default name, a CSV of that name will do."""
+        path = self.workspace.root / self.config.questions
+        table = path.with_suffix(".csv")
+        return table if path.name == "questions.jsonl" and table.exists() and not path.exists() else path
 
     def training_examples(self) -> list[Example]:
         """The examples of the split ``train`` that have an answer."""
