@@ -298,8 +298,6 @@ def test_an_index_older_than_the_documents_is_said(project: Path) -> None:
     run_json("ingest", "--project", project)
     done = run("ask", "What does the key cost?", "--project", project, "--model", "echo:x")
     assert done.returncode == 0
-    assert done.stderr.strip() == (
-        "groundtune: the index is older than the ingested documents; next: groundtune index"
-    )
+    assert done.stderr.strip() == ("groundtune: the index is older than the ingested documents; next: groundtune index")
     run_json("index", "--project", project)
     assert run("ask", "What does the key cost?", "--project", project, "--model", "echo:x").stderr == ""
