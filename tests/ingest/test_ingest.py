@@ -121,6 +121,12 @@ def test_the_same_file_in_two_sources_comes_in_once(tmp_path: Path) -> None:
     assert reasons(result) == {"x.txt": "the same content as another file of that name"}
 
 
+def test_sources_of_one_name_lose_no_file(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {f"{part}/docs/x.txt": f"Words of {part}." for part in "pqr"}
+    found = ingest(project(tmp_path, files), ["p/docs", "q/docs", "r/docs"])
+    assert sorted(d.path for d in found.documents) == ["docs/x.txt", "r/docs/x.txt", "x.txt"]
+
+
 def test_our_own_report_never_comes_in(tmp_path: Path) -> None:
     from groundtune.evaluation.report import render_report
 

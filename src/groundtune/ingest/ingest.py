@@ -51,7 +51,7 @@ def loaders_by_extension() -> dict[str, str]:
 def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
     """Every file of the sources with the name a user sees, sorted; hidden files and workspaces are left out.
 
-    The name is the path inside its source; where two sources have the same one, the later source's name goes before it.
+    The name is the path inside its source; where two sources have the same one, folders above the later go before it.
 
     Raises:
         InputError: a source that is not there, or an address.
@@ -82,7 +82,11 @@ def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
             )
     taken: dict[str, Path] = {}
     for file, name in found.items():
-        taken[name if name not in taken else f"{file.parents[name.count('/')].name}/{name}"] = file
+        for folder in file.parents[name.count("/") :]:
+            if name not in taken:
+                break
+            name = f"{folder.name}/{name}"
+        taken[name] = file
     return sorted(((file, name) for name, file in taken.items()), key=lambda item: item[1])
 
 

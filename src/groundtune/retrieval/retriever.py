@@ -106,7 +106,9 @@ class Retriever:
         shortlist = sorted(fused, key=lambda i: (-fused[i], i))[: max(wanted, self.config.top_k)]
         entries = self.store.entries(shortlist)
         best = max(bm25.values(), default=1.0)
-        hits = _newest_first([self._hit(entries[i], vector, bm25.get(i, 0.0) / best) for i in shortlist], question)
+        hits = _less_for_other_years(
+            [self._hit(entries[i], vector, bm25.get(i, 0.0) / best) for i in shortlist], question
+        )
         hits = sorted(hits, key=lambda h: (-h.score, h.chunk.id))[: self.config.top_k]
         further = self._one_step_further(hits, question, vector, document) if len(hits) > 2 else None
         return [*hits[: self.config.top_k - 1], further] if further else hits
@@ -141,7 +143,7 @@ class Retriever:
         return Hit(entry.chunk, score, sentences)
 
 
-def _newest_first(hits: list[Hit], question: str) -> list[Hit]:
+def _less_for_other_years(hits: list[Hit], question: str) -> list[Hit]:
     """The hits with ``OTHER_YEAR`` taken off where it applies; without a year they are as they were."""
     years = [_year(h.chunk) for h in hits]
     asked = _YEAR.findall(question) or [max(years, default="")]
