@@ -82,10 +82,10 @@ def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
             )
     taken: dict[str, Path] = {}
     for file, name in found.items():
-        for folder in file.parents[name.count("/") :]:
+        for above in file.parents[name.count("/") :]:
             if name not in taken:
                 break
-            name = f"{folder.name}/{name}"
+            name = f"{above.name}/{name}"
         taken[name] = file
     return sorted(((file, name) for name, file in taken.items()), key=lambda item: item[1])
 
