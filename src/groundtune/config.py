@@ -18,6 +18,40 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class IngestConfig(_Part):
+    """How sources are read and cleaned."""
+
+    passwords: tuple[str, ...] = Field(
+        (), description="tried on encrypted files; ${NAME} takes an environment variable"
+    )
+    ocr: Literal["auto", "off"] = Field(
+        "auto", description="recognise the text of scanned pages (needs groundtune[ocr]), or leave them out and say so"
+    )
+    seconds_per_file: int = Field(60, ge=1, description="longest time for one file; more for files over 3 MB")
+    megabytes_per_file: int = Field(1500, ge=200, description="most memory while one file is read")
+    boilerplate: bool = Field(True, description="take out lines that repeat over the pages of one document")
+    duplicates: Literal["drop", "keep"] = Field(
+        "drop",
+        description="documents with the same or nearly the same text: drop all but the first, naming it, or keep",
+    )
+    redact: tuple[Literal["email", "phone", "iban", "card", "name"], ...] = Field(
+        (), description="personal data to replace by its kind, as in [email]"
+    )
+    names: str | None = Field(None, description="file with one name a line, for redact: [name]")
+
+
+class CrawlConfig(_Part):
+    """How web addresses are fetched."""
+
+    depth: int = Field(3, ge=0, description="links followed from an address; 0 fetches the address alone")
+    pages: int = Field(500, ge=1, description="most pages fetched for one address")
+    same_site: bool = Field(True, description="stay on the address's host")
+    delay_seconds: float = Field(0.5, ge=0, description="pause between two requests; robots.txt may ask for more")
+    page_megabytes: int = Field(20, ge=1, description="larger pages are not taken")
+    page_seconds: int = Field(30, ge=1, description="slower pages are not taken")
+    allow_private: bool = Field(False, description="also fetch from private and loopback addresses")
+
+
 class IndexConfig(_Part):
     """How documents are cut, embedded and stored."""
 
@@ -91,7 +125,7 @@ class CompareConfig(_Part):
 class Config(_Part):
     """A project. Paths are relative to the folder of ``groundtune.yaml``."""
 
-    documents: tuple[str, ...] = Field(("documents",), description="files and folders to ingest")
+    documents: tuple[str, ...] = Field(("documents",), description="files, folders and web addresses to ingest")
     questions: str = Field(
         "questions.jsonl", description="questions with reference answers, to train on and to be judged by"
     )
@@ -99,6 +133,8 @@ class Config(_Part):
         "pebble", description="pebble (bundled), a folder, or a Hugging Face name such as Qwen/Qwen3-0.6B"
     )
     seed: int = Field(0, ge=0, description="of everything random")
+    ingest: IngestConfig = IngestConfig()
+    crawl: CrawlConfig = CrawlConfig()
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     answer: AnswerConfig = AnswerConfig()

@@ -6,15 +6,81 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the assistant wants to be called.
+
+    Attributes:
+        name: the tool's name.
+        arguments: its arguments, as JSON text.
+        id: what the tool's answer refers to; may be empty.
+    """
+
+    name: str
+    arguments: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: who speaks.
+        content: the text; empty where an assistant only calls tools.
+        name: the speaker's or, for ``tool`` and ``function``, the tool's name.
+        tool_calls: what the assistant wants to be called.
+        tool_call_id: for ``tool``: the call that this is the answer to.
+        trained: for ``assistant``: counts in the loss (OpenAI's ``weight`` 1), or is context only (0).
+    """
 
     role: Role
-    content: str
+    content: str = ""
+    name: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    trained: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A dataset item to imitate: turns, of which the assistant's are trained on.
+
+    Attributes:
+        messages: the turns, in order.
+        tools: the tools on offer, each as OpenAI's ``{"type": "function", "function": {...}}``.
+        id, fact, split: as in Example; empty where unknown.
+        source: path of the document that it was made from; empty where unknown.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    id: str = ""
+    fact: str = ""
+    split: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A dataset item to choose by: one prompt with a better and a worse continuation.
+
+    Attributes:
+        messages: the prompt; its last turn is not the assistant's.
+        chosen, rejected: the turns that continue it.
+        tools, id, split, source: as in Conversation.
+    """
+
+    messages: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    id: str = ""
+    split: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +110,10 @@ class Section:
 
     Attributes:
         text: plain text; paragraphs are separated by blank lines.
-        page: page number from 1 (PDF), else None.
+        page: page or slide number from 1 (PDF, presentations), else None.
         row: row number from 1, the header not counted (tables), else None.
-        heading: the headings above it, outermost first, joined with " > ".
+        heading: the headings above it, outermost first, joined with " > "; a sheet's name, an e-mail's subject or a
+            slide's title is the outermost one.
     """
 
     text: str

@@ -19,6 +19,7 @@ from groundtune.errors import UnknownNameError
 #: kind -> the package whose modules are its things
 PACKAGES = {
     "loaders": "groundtune.ingest.loaders",
+    "formats": "groundtune.dataset.formats",
     "embedders": "groundtune.retrieval.embedders",
     "stores": "groundtune.retrieval.stores",
     "backends": "groundtune.backends",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -45,6 +46,22 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
 _LEGACY = ["cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "koi8_r", "cp932", "euc_jp", "gb18030", "cp949", "big5"]
 _CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1a\x1c-\x1f]")
 _HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<(!doctype html|html|head|body)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a user sets for reading files; each loader uses what concerns it.
+
+    Attributes:
+        passwords: tried in order on encrypted files.
+        ocr: recognise the text of scanned pages, where the extra is installed.
+    """
+
+    passwords: tuple[str, ...] = ()
+    ocr: bool = True
+
+
+DEFAULT_OPTIONS = LoadOptions()
 
 
 def check_file(path: Path, kind: str, *, signature: bytes = b"") -> None:

@@ -15,6 +15,7 @@ from typing import TextIO
 
 from groundtune.errors import InputError
 from groundtune.ingest import reading, sectioning
+from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.records import Section
 
 EXTENSIONS = (".csv", ".tsv")
@@ -26,7 +27,7 @@ _MAX_ROW_CHARACTERS = 1_000_000
 _NUMBER = re.compile(r"\s*[-+]?(?:\d[\d,. ]*|[.,]\d+)(?:[eE][-+]?\d+)?\s*%?\s*$")
 
 
-def load(path: Path) -> Iterator[Section]:
+def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
     """Yield one section a row; ``row`` counts from 1 without the header. Empty cells and blank lines are left out.
 
     The delimiter (comma, semicolon or tab) is found from the first rows. A first row of numbers only is data, and its

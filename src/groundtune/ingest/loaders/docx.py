@@ -12,6 +12,7 @@ from pathlib import Path
 
 from groundtune.errors import InputError
 from groundtune.ingest import reading, sectioning
+from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.records import Section
 
 EXTENSIONS = (".docx",)
@@ -22,7 +23,7 @@ _MAX_XML_BYTES = 256 << 20
 _OTHERS = {"xl/": "an Excel workbook (.xlsx)", "ppt/": "a PowerPoint file (.pptx)"}
 
 
-def load(path: Path) -> Iterator[Section]:
+def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
     """Yield one section a heading, with the path of headings above it.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import Any
 
 from groundtune.errors import InputError
 from groundtune.ingest import reading, sectioning
+from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.sectioning import Block
 from groundtune.records import Section
 
@@ -36,7 +37,7 @@ _BLOCK_TAGS = {
 }
 
 
-def load(path: Path) -> Iterator[Section]:
+def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
     """Yield one section a heading, with the path of headings above it.
 
     Raises:

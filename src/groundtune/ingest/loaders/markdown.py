@@ -8,6 +8,7 @@ from pathlib import Path
 
 from groundtune.errors import InputError
 from groundtune.ingest import reading, sectioning
+from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.sectioning import Block
 from groundtune.records import Section
 
@@ -16,7 +17,7 @@ EXTENSIONS = (".md", ".markdown", ".mdown", ".mkd")
 _MAX_FRONT_MATTER_LINES = 200
 
 
-def load(path: Path) -> Iterator[Section]:
+def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
     """Yield the sections of a Markdown file, its inline marks taken off and its tables kept as ``| a | b |`` rows.
 
     Reads line by line: memory does not grow with the file.

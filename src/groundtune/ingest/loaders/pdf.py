@@ -18,6 +18,7 @@ from groundtune.errors import InputError
 from groundtune.ingest import reading, sectioning
 from groundtune.ingest.pdf_layout import page_text, without_running_lines
 from groundtune.ingest.pdf_tables import Line
+from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.records import Section
 
 EXTENSIONS = (".pdf",)
@@ -32,7 +33,7 @@ _LIGATURES = str.maketrans({
 })  # fmt: skip
 
 
-def load(path: Path) -> Iterator[Section]:
+def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
     """Yield one section a page that has text, its number from 1; a heading at the page's top becomes ``heading``.
 
     A page with more than 20,000 characters comes as several sections. One page is in memory at a time, with its

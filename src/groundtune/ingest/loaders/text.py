@@ -13,6 +13,7 @@ from pathlib import Path
 
 from groundtune.errors import InputError
 from groundtune.ingest import reading, sectioning
+from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.sectioning import Block
 from groundtune.records import Section
 
@@ -22,7 +23,7 @@ _UNDERLINE = re.compile(r"\s*([=~*_-])\1{2,}\s*$")
 _ENOUGH, _LIMIT = 2_000, 4_000
 
 
-def load(path: Path) -> Iterator[Section]:
+def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
     """Yield the sections of a text file in any encoding that :func:`reading.encoding_of` finds.
 
     Reads line by line: memory does not grow with the file. Hard line wraps inside a paragraph are undone.

@@ -1,0 +1,1 @@
+"""``groundtune dataset ...``: one file a command."""

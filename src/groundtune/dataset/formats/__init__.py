@@ -1,0 +1,1 @@
+"""Dataset formats: one file each; see CONTRIBUTING.md for what a format module has."""
