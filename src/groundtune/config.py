@@ -27,7 +27,7 @@ class IngestConfig(_Part):
     ocr: Literal["auto", "off"] = Field(
         "auto", description="recognise the text of scanned pages (needs groundtune[ocr]), or leave them out and say so"
     )
-    seconds_per_file: int = Field(60, ge=1, description="longest time for one file; more for files over 3 MB")
+    seconds_per_file: int = Field(50, ge=1, description="longest time for one file; more for files over 3 MB")
     megabytes_per_file: int = Field(1500, ge=200, description="most memory while one file is read")
     boilerplate: bool = Field(True, description="take out lines that repeat over the pages of one document")
     duplicates: Literal["drop", "keep"] = Field(
@@ -93,6 +93,10 @@ class TuneConfig(_Part):
         None, gt=0, description="peak; default 2e-5 for full, 2e-4 for lora; for pebble 1e-3 and 4e-3"
     )
     batch_tokens: int = Field(1024, ge=32, description="token budget of a micro-batch")
+    packing: bool = Field(
+        False,
+        description="rows one behind the other without padding, checked to change no logit; else sorted by length",
+    )
     lora_rank: int = Field(16, ge=1, description="rank of the LoRA matrices")
     lora_alpha: int = Field(32, ge=1, description="LoRA scaling: alpha / rank")
     save_every_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints a killed run resumes from")

@@ -79,13 +79,17 @@ def _train(
 ) -> Mapping[str, Any]:
     import time
 
-    from groundtune.training.data import RowBatches
+    from groundtune.training.data import PackedBatches, RowBatches
+    from groundtune.training.packing import prepare
     from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
 
     started = time.perf_counter()
     model, tokenizer, context = open_for_training(base, seed)
     rows = training_rows(tokenizer, examples, max_tokens=context)
-    batches = RowBatches(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
+    kind = PackedBatches if config.packing else RowBatches
+    batches = kind(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
+    if config.packing:
+        prepare(model, rows)
     if config.method == "lora":
         model = _with_lora(model, config)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from groundtune.dataset.pack import plan_batches
+from groundtune.dataset.pack import plan_batches, plan_packs
 from groundtune.dataset.render import TokenRow
 
 IGNORED = -100
@@ -40,6 +40,44 @@ class RowBatches(Dataset[dict[str, torch.Tensor]]):
             ids_BT[b, : len(ids)] = ids
             labels_BT[b, : len(ids)] = torch.where(torch.tensor(row.trained), ids, IGNORED)
         return {"input_ids": ids_BT, "labels": labels_BT}
+
+
+class PackedBatches(Dataset[dict[str, torch.Tensor]]):
+    """Sequences of whole rows one behind the other, without padding; see :func:`groundtune.dataset.pack.plan_packs`.
+
+    An item has ``input_ids`` and ``labels`` (1, T), ``position_ids`` (1, T) that begin at 0 in every row, and
+    ``cu_seq_lens_q`` (rows + 1), where each row begins and the last ends. The first label of a row is never asked for:
+    no token of the row before predicts it.
+    """
+
+    def __init__(self, rows: Sequence[TokenRow], *, batch_tokens: int, epochs: int, seed: int) -> None:
+        self.rows = rows
+        self.plan = plan_packs([len(r.ids) for r in rows], pack_tokens=batch_tokens, epochs=epochs, seed=seed)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        return pack([self.rows[i] for i in self.plan[step]])
+
+
+def pack(rows: Sequence[TokenRow]) -> dict[str, torch.Tensor]:
+    """Rows as one packed sequence, as :class:`PackedBatches` describes it."""
+    ids: list[int] = []
+    labels: list[int] = []
+    positions: list[int] = []
+    bounds = [0]
+    for row in rows:
+        ids.extend(row.ids)
+        labels.extend(i if t and n else IGNORED for n, (i, t) in enumerate(zip(row.ids, row.trained, strict=True)))
+        positions.extend(range(len(row.ids)))
+        bounds.append(len(ids))
+    return {
+        "input_ids": torch.tensor([ids]),
+        "labels": torch.tensor([labels]),
+        "position_ids": torch.tensor([positions]),
+        "cu_seq_lens_q": torch.tensor(bounds, dtype=torch.int32),
+    }
 
 
 class CompactRows(Sequence[TokenRow]):

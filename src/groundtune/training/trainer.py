@@ -81,14 +81,16 @@ def supervised_loss(
 
     Args:
         model: causal model.
-        batch: ``input_ids`` (B, T) and ``labels`` (B, T), -100 where not supervised.
+        batch: ``input_ids`` (B, T) and ``labels`` (B, T), -100 where not supervised; of packed rows also
+            ``position_ids`` and ``cu_seq_lens_q`` (:class:`groundtune.training.data.PackedBatches`).
         tokens_in_step: supervised tokens over all micro-batches of the step; None: of this batch.
     """
     ids_BT, labels_BT = batch["input_ids"], batch["labels"]
     keep_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
     keep_BT[:, :-1] = labels_BT[:, 1:] != IGNORED
     targets_N = labels_BT[:, 1:][keep_BT[:, :-1]]
-    logits_NV = _logits(model, ids_BT, keep_BT)
+    places: dict[str, torch.Tensor] = {name: batch[name] for name in ("position_ids", "cu_seq_lens_q") if name in batch}
+    logits_NV = _logits(model, ids_BT, keep_BT, places)
     total = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
     return total / (targets_N.numel() if tokens_in_step is None else tokens_in_step)
 
@@ -97,13 +99,13 @@ def supervised_loss(
 _AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
-def _logits(model: Any, ids_BT: torch.Tensor, keep_BT: torch.Tensor) -> torch.Tensor:
+def _logits(model: Any, ids_BT: torch.Tensor, keep_BT: torch.Tensor, places: dict[str, torch.Tensor]) -> torch.Tensor:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = base.config.get_text_config()
     if any(getattr(config, name, None) not in (None, 1.0) for name in _AFTER_HEAD):  # only the model itself knows how
-        logits: torch.Tensor = base(input_ids=ids_BT, use_cache=False).logits[keep_BT]
+        logits: torch.Tensor = base(input_ids=ids_BT, use_cache=False, **places).logits[keep_BT]
     else:
-        hidden_BTD = base.get_decoder()(input_ids=ids_BT, use_cache=False).last_hidden_state
+        hidden_BTD = base.get_decoder()(input_ids=ids_BT, use_cache=False, **places).last_hidden_state
         logits = base.get_output_embeddings()(hidden_BTD[keep_BT])
     return logits
 
