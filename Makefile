@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check example clean help
+.PHONY: demo test prove check example clean help
 
 help:
 	@echo "make demo   install, then run the shipped example end to end (report: demo/report.html)"
 	@echo "make test   install what tests need and run them"
+	@echo "make prove  the long proofs: all 10,000 mutated inputs and more; goes on where it was stopped"
 	@echo "make check  ruff, mypy --strict, example rebuilt and checked"
 
 # torch first and alone: where the package index has a CPU build of this version, or PyTorch's own CPU index is reached,
@@ -34,6 +35,9 @@ demo: $(VENV)/base
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
+
+prove: $(VENV)/dev
+	GROUNDTUNE_FUZZ=10000 $(BIN)/python -m pytest -s -m slow
 
 check: $(VENV)/dev
 	$(BIN)/ruff check src tests tools

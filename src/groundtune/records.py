@@ -94,6 +94,7 @@ class Document:
         media_type: the loader that read it (``pdf``, ``docx`` ...).
         title: first heading, or the file name.
         size_bytes: the file's size.
+        language: ISO 639 code of most of its text; ``und`` where that cannot be told.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Document:
     media_type: str
     title: str
     size_bytes: int
+    language: str = "und"
 
 
 @dataclass(frozen=True, slots=True)

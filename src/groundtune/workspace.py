@@ -130,6 +130,18 @@ class Workspace:
             half.rename(final)
         return final, True
 
+    def amend(self, name: str, inputs: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+        """Give a finished artifact, changed in place, the manifest of what it now is.
+
+        Raises:
+            MissingArtifactError: there is none.
+        """
+        folder = self.need(name, next_step=f"make {name} first")
+        write_json(
+            folder / MANIFEST,
+            {"key": digest(inputs), "inputs": inputs, "figures": figures, "made_with": provenance()},
+        )
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the workspace for writing; a second writer is told so. Released by the system when the process dies.

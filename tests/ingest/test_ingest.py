@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from groundtune.errors import InputError, MissingArtifactError
-from groundtune.ingest import ingest as module
-from groundtune.ingest.ingest import IngestResult, documents_digest, find_files, ingest, read_result, read_sections
-from groundtune.ingest.loaders import text
+from groundtune.ingest import sources
+from groundtune.ingest.ingest import IngestResult, documents_digest, ingest, read_result, read_sections
+from groundtune.ingest.sources import find_files
+from groundtune.ingest.worker import Job, Readers
 from groundtune.workspace import Workspace
 from sample_project import PAGES, write_pdf
 
@@ -70,7 +71,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason(tmp_path: Path) -> None:
             "documents/photo.pdf": JPEG,
             "documents/notes.xyz": "?",
             "documents/Makefile": "all:",
-            "documents/rows.csv": "a,b\n1,2\n3\n",
+            "documents/rows.json": "{",
             "documents/nul.txt": b"a\x00b",
         },
     )
@@ -81,7 +82,7 @@ def test_what_cannot_be_read_is_listed_with_its_reason(tmp_path: Path) -> None:
     assert [d.path for d in result.documents] == ["good.txt"]
     expected = {
         "empty.txt": "is empty", "blank.md": "empty", "photo.pdf": "a JPEG image", "notes.xyz": "no loader for .xyz", "Makefile": "without an extension",
-        "rows.csv": ":3", "nul.txt": "offset 1", "pipe.txt": "pipe", "gone.txt": "No such file", "caf?.txt": "not UTF-8",
+        "rows.json": "JSON", "nul.txt": "offset 1", "pipe.txt": "pipe", "gone.txt": "No such file", "caf?.txt": "not UTF-8",
     }  # fmt: skip
     found = reasons(result)
     assert found.keys() == expected.keys()
@@ -118,7 +119,7 @@ def test_the_same_file_in_two_sources_comes_in_once(tmp_path: Path) -> None:
     result = ingest(project(tmp_path, files), ["a", "c", "b"])
     assert len({d.id for d in result.documents}) == len(result.documents) == 2
     assert sorted(d.path for d in result.documents) == ["b/x.txt", "c/x.txt"]  # two files, two names to cite
-    assert reasons(result) == {"x.txt": "the same content as another file of that name"}
+    assert reasons(result) == {"x.txt": "the same content as b/x.txt, of the same name"}
 
 
 def test_sources_of_one_name_lose_no_file(tmp_path: Path) -> None:
@@ -139,7 +140,8 @@ def test_our_own_report_never_comes_in(tmp_path: Path) -> None:
     ("sources", "words"),
     [
         (["nowhere"], "no file or folder"),
-        (["https://example.org/a.pdf"], "web addresses"),
+        (["ftp://example.org/a.pdf"], "addresses of this kind"),
+        (["http://127.0.0.1/a.pdf"], "loopback"),
         (["empty"], "no files found"),
         (["bad"], "is empty"),
     ],
@@ -164,25 +166,26 @@ def test_a_failed_ingest_keeps_what_was_there(tmp_path: Path) -> None:
 def test_an_unchanged_folder_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = project(tmp_path, {"documents/a.txt": "One.", "documents/b.txt": "Two."})
     first = ingest(workspace, ["documents"])
-    monkeypatch.setattr(text, "load", lambda path: pytest.fail(f"{path} read again"))
+    monkeypatch.setattr(Readers, "read", lambda _, job: pytest.fail(f"{job.path} read again"))
     assert ingest(workspace, ["documents"]) == first
 
 
 def test_a_stopped_run_goes_on_with_the_next_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = project(tmp_path, {f"documents/{i}.txt": f"Text {i}." for i in range(5)})
-    load, read = text.load, []
+    whole, read = Readers.read, []
 
-    def stopping(path: Path) -> Any:
-        read.append(path.name)
+    def stopping(readers: Readers, job: Job) -> Any:
         if len(read) == 3:
             raise KeyboardInterrupt
-        return load(path)
+        read.append(job.head["path"])
+        return whole(readers, job)
 
-    monkeypatch.setattr(text, "load", stopping)
+    monkeypatch.setattr(Readers, "read", stopping)
     with pytest.raises(KeyboardInterrupt):
         ingest(workspace, ["documents"])
+    monkeypatch.setattr(Readers, "read", lambda readers, job: (read.append(job.head["path"]), whole(readers, job))[1])
     ingest(workspace, ["documents"])
-    assert read == ["0.txt", "1.txt", "2.txt", "2.txt", "3.txt", "4.txt"]
+    assert sorted(read) == ["0.txt", "1.txt", "2.txt", "3.txt", "4.txt"]  # each once
 
 
 def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
@@ -225,7 +228,7 @@ def test_every_loader_has_its_extensions() -> None:
         ".csv": "csv",
         ".html": "html",
         ".docx": "docx",
-    }.items() <= module.loaders_by_extension().items()
+    }.items() <= sources.loaders_by_extension().items()
 
 
 @pytest.mark.slow

@@ -21,7 +21,10 @@ ConfigOption = Annotated[Path | None, typer.Option("--config", "-c", help="Anoth
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="Model instead of the config's: pebble, a folder, a Hugging Face name, echo:TEXT."),
+    typer.Option(
+        "--model",
+        help="Model instead of the config's: pebble, a folder, a Hugging Face name, openai:MODEL[@URL], echo:TEXT.",
+    ),
 ]
 
 
@@ -110,15 +113,38 @@ def progress_bar(title: str) -> Iterator[Any]:
         yield report
 
 
-def ensure_documents(setup: Setup, *, quiet: bool = False) -> Any:
-    """Ingest the config's documents unless that is done; says what came in and what was skipped."""
+def ensure_documents(
+    setup: Setup, sources: tuple[str, ...] = (), *, explicit: bool = False, quiet: bool = False
+) -> Any:
+    """Ingest unless that is done; says what came in, what was cleaned and what was skipped.
+
+    Args:
+        sources: what to read, the web included. Without: what the last ``ingest`` made, if it was told more than the
+            config says; else the config's ``documents``, web pages as they were fetched last.
+        explicit: sources or settings come from the command line.
+    """
     from rich.markup import escape
 
-    from groundtune.ingest.ingest import ingest
+    from groundtune.ingest.cleaning import in_words
+    from groundtune.ingest.ingest import ingest, ingested_explicitly, read_result
 
+    if not sources and ingested_explicitly(setup.workspace):
+        result = read_result(setup.workspace)
+        say(f"ingest   {len(result.documents)} documents, as last ingested", quiet=quiet)
+        return result
     with progress_bar("ingest") as report:
-        result = ingest(setup.workspace, setup.config.documents, questions=setup.questions_path, progress=report)
+        result = ingest(
+            setup.workspace,
+            sources or setup.config.documents,
+            config=setup.config,
+            questions=setup.questions_path,
+            refresh=bool(sources),
+            explicit=explicit,
+            progress=report,
+        )
     say(f"ingest   {len(result.documents)} documents, {len(result.skipped)} skipped", quiet=quiet)
+    for line in in_words(result.cleaning):
+        say(f"         {escape(line)}", quiet=quiet)
     for skipped in result.skipped:
         say(f"         skipped {escape(f'{skipped.path}: {skipped.reason}')}", quiet=quiet)
     return result

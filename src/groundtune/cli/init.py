@@ -19,7 +19,7 @@ def init(
     """Look at a folder of data and write groundtune.yaml, every setting with its default and its reason."""
     from groundtune.config import FILE
     from groundtune.errors import InputError
-    from groundtune.ingest.ingest import find_files, loaders_by_extension
+    from groundtune.ingest.sources import find_files, loaders_by_extension
 
     if not folder.is_dir():
         raise InputError(f"no folder {folder}", expected="a folder with your documents")

@@ -18,7 +18,8 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import typer
 
-from groundtune.cli import ask, chat, compare, demo, evaluate, index, ingest, init, list_, pretrain, tune
+from groundtune.cli import ask, bench, chat, compare, demo, evaluate, forget, index, ingest, init, list_, pretrain, tune
+from groundtune.cli.dataset import build, check, convert, cost, split, stats
 from groundtune.errors import GroundtuneError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.command("demo")(demo.demo)
 app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("index")(index.index)
+app.command("forget")(forget.forget)
 app.command("tune")(tune.tune)
 app.command("pretrain")(pretrain.pretrain)
 app.command("ask")(ask.ask)
@@ -39,6 +41,17 @@ app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("list")(list_.list_)
+datasets = typer.Typer(
+    help="Questions and training examples: make, check, describe, divide, convert, price them.", no_args_is_help=True
+)
+datasets.command("build")(build.build)
+datasets.command("check")(check.check)
+datasets.command("stats")(stats.stats)
+datasets.command("split")(split.split)
+datasets.command("convert")(convert.convert)
+datasets.command("cost")(cost.cost)
+app.add_typer(datasets, name="dataset")
+app.add_typer(bench.bench, name="bench")
 
 _DISK = {
     errno.ENOSPC: "the disk is full",

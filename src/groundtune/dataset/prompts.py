@@ -33,6 +33,11 @@ def closed_book(question: str, shots: Sequence[tuple[str, str]] = ()) -> list[Me
     return [*messages, Message("user", f"Question: {question}")]
 
 
+def numbered(number: int, document: str, page: int | None, text: str) -> str:
+    """A passage as it stands in the prompt: its number, the file and page, the text."""
+    return f"[{number}] {document}{f', page {page}' if page else ''}\n{text}"
+
+
 def with_passages(passages: Sequence[str], question: str) -> list[Message]:
     """The passages between two copies of the question they are to answer.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Final
@@ -12,26 +10,17 @@ from groundtune.evaluation.report_questions import render_questions
 from groundtune.evaluation.report_sections import adaptability, cost, differences, quality, retrieval
 from groundtune.evaluation.report_tables import tables
 from groundtune.evaluation.report_text import (
-    DASH,
     METRICS,
     SPLITS,
     Page,
-    count,
-    date,
-    duration,
-    esc,
     headline_metric,
     mean_of,
     metric_label,
-    money,
-    number,
-    record,
-    records,
-    score,
-    size,
     split_label,
     split_names,
 )
+from groundtune.page.document import PageSection, render_document
+from groundtune.page.text import DASH, count, date, duration, esc, money, number, record, records, score, size
 
 _COSTS: Final = (
     ("Time per question", "half of the answers came faster than the large number, 95 % faster than the small one"),
@@ -61,35 +50,22 @@ def render_report(result: Mapping[str, Any]) -> str:
         recommended=None if chosen is None else str(chosen),
     )
     sections = [
-        ("quality", "Quality", "How good the answers are", quality(page)),
-        ("cost", "Cost", "What that quality costs", cost(page)),
-        ("systems", "Systems", "All systems, side by side", tables(page)),
-        ("differences", "Differences", "Which differences are real", differences(page)),
-        ("retrieval", "Search", "Does the search find the right passage?", retrieval(page)),
-        ("change", "Change", "When facts change", adaptability(page)),
-        ("questions-part", "Questions", "Question by question", _questions(page)),
-        ("reading", "How to read", "How to read this page", _reading(page)),
+        PageSection("quality", "Quality", "How good the answers are", quality(page)),
+        PageSection("cost", "Cost", "What that quality costs", cost(page)),
+        PageSection("systems", "Systems", "All systems, side by side", tables(page)),
+        PageSection("differences", "Differences", "Which differences are real", differences(page)),
+        PageSection("retrieval", "Search", "Does the search find the right passage?", retrieval(page)),
+        PageSection("change", "Change", "When facts change", adaptability(page)),
+        PageSection("questions-part", "Questions", "Question by question", _questions(page)),
+        PageSection("reading", "How to read", "How to read this page", _reading(page)),
     ]
-    kept = [section for section in sections if section[-1]]
-    links = "".join(f'<li><a href="#{key}">{short}</a></li>' for key, short, _, _ in kept)
-    parts = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-title"><h2 id="{key}-title">{esc(title)}</h2>{body}</section>'
-        for key, _, title, body in kept
-    )
-    style, script = _asset("report.css"), _asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
-    title = f"{result.get('model') or 'groundtune'}: comparison of {date(result.get('created'))}"
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="generator" content="groundtune">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{esc(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f'<a class="skip" href="#quality">Skip to the results</a>\n{_verdict(page)}\n'
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>\n<main>{parts}</main>\n'
-        f"{_footer(page)}\n<script>{script}</script>\n</body>\n</html>\n"
+    return render_document(
+        f"{result.get('model') or 'groundtune'}: comparison of {date(result.get('created'))}",
+        sections,
+        style=_asset("report.css"),
+        top=_verdict(page),
+        footer=_footer(page),
+        script=_asset("report.js"),
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from groundtune.evaluation.report_text import duration, esc, score
+from groundtune.page.text import duration, esc, score
 
 _STRIP_HEIGHT: Final = 30
 _MARKS: Final = {
@@ -92,16 +92,6 @@ def axis(scale: Scale = UNIT, *, signs: bool = False) -> str:
         shown = f"{tick:+g}".replace("-", "\u2212") if signs and tick else f"{tick:g}"
         texts.append(f'<text x="{scale.at(tick)}" y="12" text-anchor="{anchor}">{shown}</text>')
     return f'<svg class="strip axis" width="100%" height="18" aria-hidden="true">{"".join(texts)}</svg>'
-
-
-def share_bar(parts: Sequence[tuple[str, float]], total: float) -> str:
-    """A bar cut into named shares of a total."""
-    drawn, start = [], 0.0
-    for kind, amount in parts:
-        width = max(amount, 0.0) / total * 100 if total else 0.0
-        drawn.append(f'<rect class="part {kind}" x="{start:.2f}%" width="{width:.2f}%" height="12"/>')
-        start += width
-    return f'<svg class="share" width="100%" height="12" aria-hidden="true">{"".join(drawn)}</svg>'
 
 
 def scatter(points: Sequence[Point], control: float | None, metric: str, *, width: int, height: int) -> str:

@@ -7,22 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from groundtune.evaluation.report_text import (
-    CONTROLS,
-    DASH,
-    METRICS,
-    Record,
-    duration,
-    esc,
-    metric_label,
-    number,
-    place,
-    plain,
-    record,
-    records,
-    score,
-    split_label,
-)
+from groundtune.evaluation.report_text import CONTROLS, METRICS, metric_label, place, split_label
+from groundtune.page.text import DASH, Record, duration, esc, number, plain, record, records, score
 
 PARTLY: Final = 0.5
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from groundtune.evaluation.report_plots import Point, Scale, axis, mark, scatter, share_bar, strip, symmetric_scale
-from groundtune.evaluation.report_tables import scroll, tag
+from groundtune.evaluation.report_plots import Point, Scale, axis, mark, scatter, strip, symmetric_scale
+from groundtune.evaluation.report_tables import tag
 from groundtune.evaluation.report_text import (
     ALL,
-    MINUS,
     RETRIEVAL,
     SPLITS,
     Page,
-    Record,
-    count,
-    duration,
-    esc,
     headline_metric,
     interval,
     mean_of,
     metric_label,
     metric_of,
-    number,
     p_value,
-    record,
-    records,
-    score,
     signed,
     split_label,
 )
+from groundtune.page.parts import scroll, share_bar
+from groundtune.page.text import MINUS, Record, count, duration, esc, number, record, records, score
 
 
 def quality(page: Page) -> str:

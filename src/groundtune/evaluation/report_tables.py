@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from groundtune.evaluation.report_text import (
-    DASH,
     Page,
-    Record,
-    count,
-    duration,
-    esc,
     headline_metric,
     interval,
     mean_of,
     metric_label,
     metric_names,
     metric_of,
-    money,
-    number,
-    record,
-    score,
-    size,
     split_label,
 )
+from groundtune.page.parts import scroll
+from groundtune.page.text import DASH, Record, count, duration, esc, money, number, record, score, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +118,6 @@ def _table(page: Page, caption: str, columns: Sequence[_Column]) -> str:
         role = page.role(system)
         rows.append(f'<tr class="{role}"><th scope="row">{esc(system.get("name"))}{tag(role)}</th>{cells}</tr>')
     return scroll(caption, f'<thead><tr><th scope="col">System</th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody>')
-
-
-def scroll(caption: str, inner: str) -> str:
-    """A table in a box that scrolls sideways, reachable by keyboard."""
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{esc(caption)}">'
-        f"<table><caption>{esc(caption)}</caption>{inner}</table></div>"
-    )
 
 
 def tag(role: str) -> str:

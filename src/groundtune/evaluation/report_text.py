@@ -1,19 +1,13 @@
-"""Names, meanings and number formats that the report shares. Every piece of text passes through :func:`esc`."""
+"""Names, meanings and number formats of the comparison's report; what every page shares is in ``page/text.py``."""
 
 from __future__ import annotations
 
-import html
-import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
-Record = Mapping[str, Any]
+from groundtune.page.text import DASH, MINUS, Record, esc, number, plain, record, records
 
-DASH: Final = "—"
-MINUS: Final = "\u2212"
 CONTROLS: Final = frozenset({"most_frequent"})
 
 ALL: Final = "all_answerable"
@@ -43,8 +37,6 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
 }
 
 RETRIEVAL: Final = ("recall_at_1", "recall_at_5", "mrr")
-
-_CONTROL_CHARACTERS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +72,6 @@ class Page:
         told = number(record(self.result.get("splits")).get(split))
         found = [number(record(e).get("n")) for s in self.systems for e in record(scores_of(s).get(split)).values()]
         return max((n for n in found if n is not None), default=None) if told is None else told
-
-
-def esc(value: object) -> str:
-    """Escape for HTML text and quoted attributes; control characters and lone surrogates become U+FFFD."""
-    return html.escape(_CONTROL_CHARACTERS.sub("\ufffd", str(value)), quote=True)
-
-
-def records(value: Any) -> list[Record]:
-    """The mappings in a list that may be missing."""
-    return [item for item in value or () if isinstance(item, Mapping)]
-
-
-def record(value: Any) -> Record:
-    """A mapping that may be missing."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None for anything else."""
-    if isinstance(value, (int, float)) and math.isfinite(value):
-        return float(value)
-    return None
 
 
 def scores_of(system: Record) -> Record:
@@ -154,17 +124,6 @@ def metric_label(name: str) -> str:
     return METRICS[name][0] if name in METRICS else plain(name).capitalize()
 
 
-def plain(name: object) -> str:
-    """An identifier as words."""
-    return str(name).replace("_", " ")
-
-
-def score(value: Any) -> str:
-    """A score with two decimals."""
-    known = number(value)
-    return DASH if known is None else f"{known:.2f}"
-
-
 def interval(entry: Record) -> str:
     """``0.65-0.77`` with an en dash; empty where there is no interval."""
     low, high = number(entry.get("low")), number(entry.get("high"))
@@ -185,65 +144,11 @@ def p_value(value: Any) -> str:
     return "p < 0.001" if known < 0.001 else f"p = {known:.3f}" if known < 0.1 else f"p = {known:.2f}"
 
 
-def duration(value: Any) -> str:
-    """Seconds in the unit a reader would use."""
-    known = number(value)
-    if known is None:
-        return DASH
-    if known < 0.001:
-        return "< 1 ms" if known > 0 else "0 s"
-    for limit, factor, unit in ((0.9995, 1000.0, "ms"), (119.5, 1.0, "s"), (7170.0, 1 / 60, "min")):
-        if known < limit:
-            return f"{_short(known * factor)} {unit}"
-    return f"{_short(known / 3600)} h"
-
-
-def size(value: Any) -> str:
-    """Bytes in decimal units."""
-    known = number(value)
-    if known is None:
-        return DASH
-    for unit in ("B", "kB", "MB", "GB"):
-        if known < 999.5:
-            return f"{_short(known) if unit != 'B' else f'{known:.0f}'} {unit}"
-        known /= 1000
-    return f"{_short(known)} TB"
-
-
-def money(value: Any) -> str:
-    """US dollars, with enough digits to tell small amounts apart."""
-    known = number(value)
-    if known is None:
-        return DASH
-    if known == 0 or known >= 0.995:
-        return f"${known:,.2f}"
-    return "< $0.0001" if known < 0.0001 else f"${known:#.2g}" if known >= 0.01 else f"${known:.4f}"
-
-
-def count(value: Any) -> str:
-    """A whole number with thousands separators."""
-    known = number(value)
-    return DASH if known is None else f"{known:,.0f}"
-
-
-def date(value: object) -> str:
-    """An ISO time as ``21 November 2026, 02:30``; anything else as it stands."""
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return str(value or DASH)
-    return f"{moment.day} {moment:%B %Y, %H:%M}"
-
-
 def place(source: Record) -> str:
     """``file, page 3`` as HTML."""
     page = source.get("page")
     shown = f"<cite>{esc(source.get('document') or 'unnamed document')}</cite>"
     return shown if page is None else f"{shown}, page {esc(page)}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def _known_first(found: Iterable[str], known: Iterable[str]) -> list[str]:

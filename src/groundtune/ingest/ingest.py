@@ -1,93 +1,53 @@
-"""Files and folders to documents: finds the files, picks each one's loader, writes sections with their provenance.
+"""Sources to documents: picks each file's loader, has it read and cleaned, drops duplicates, remembers what was left out.
 
 One JSONL file a document (first line the Document, then its Sections), written whole or not at all, so that a killed
-run continues with the next file and memory never holds more than one section.
+run continues with the next file, and a file that has not changed is not read again. Leaves out where files come from
+(``sources``), how one is read without harm (``worker``) and what cleaning does (``clean``, ``redact``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from groundtune import registry
+from groundtune.config import Config
 from groundtune.errors import InputError
+from groundtune.ingest.duplicates import DocumentSignature, document_duplicates
+from groundtune.ingest.sources import Progress, Skipped, gather, is_address, loaders_by_extension
+from groundtune.ingest.worker import Job, Readers
 from groundtune.records import Document, Section
 from groundtune.workspace import Workspace, digest, file_digest
 
 #: raised when what loaders write changes, so that old sections are not reused
-VERSION = 1
-_IGNORED = {".groundtune", ".git", "__pycache__", "node_modules", ".venv"}
-#: (files done, files in all, name)
-Progress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file that did not come in, and why."""
-
-    path: str
-    reason: str
+VERSION = 2
+FORGOTTEN = "forgotten.json"
+_DOCUMENT_FIELDS = {field.name for field in fields(Document)}
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What came in."""
+    """What came in.
+
+    Attributes:
+        documents: what came in.
+        skipped: what did not, and why.
+        folder: where the sections are.
+        cleaning: counts of what was changed, and of personal data found (see ``cleaning.merge``).
+    """
 
     documents: tuple[Document, ...]
     skipped: tuple[Skipped, ...]
     folder: Path
-
-
-def loaders_by_extension() -> dict[str, str]:
-    """Extension (``.pdf``) -> loader name, of every registered loader."""
-    return {ext: name for name in registry.names("loaders") for ext in registry.get("loaders", name).EXTENSIONS}
-
-
-def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
-    """Every file of the sources with the name a user sees, sorted; hidden files and workspaces are left out.
-
-    The name is the path inside its source; where two sources have the same one, folders above the later go before it.
-
-    Raises:
-        InputError: a source that is not there, or an address.
-    """
-    found: dict[Path, str] = {}
-    for source in sources:
-        if "://" in source:
-            raise InputError(
-                f"{source}: web addresses are not read yet",
-                expected="files and folders",
-                next_step="download the page and name the file",
-            )
-        path = Path(source) if Path(source).is_absolute() else base / source
-        if path.is_dir():
-            for folder, folders, files in os.walk(path):
-                folders[:] = sorted(f for f in folders if f not in _IGNORED and not f.startswith("."))
-                for name in files:
-                    if not name.startswith((".", "~$")):
-                        file = Path(folder) / name
-                        found[file] = file.relative_to(path).as_posix()
-        elif path.exists():
-            found[path] = path.name
-        else:
-            raise InputError(
-                f"no file or folder {path}",
-                expected="an existing path",
-                next_step="check `documents:` in groundtune.yaml",
-            )
-    taken: dict[str, Path] = {}
-    for file, name in found.items():
-        for above in file.parents[name.count("/") :]:
-            if name not in taken:
-                break
-            name = f"{above.name}/{name}"
-        taken[name] = file
-    return sorted(((file, name) for name, file in taken.items()), key=lambda item: item[1])
+    cleaning: Mapping[str, Any]
 
 
 def is_report(path: Path) -> bool:
@@ -97,21 +57,104 @@ def is_report(path: Path) -> bool:
 
 
 def ingest(
-    workspace: Workspace, sources: Iterable[str], *, questions: Path | None = None, progress: Progress | None = None
+    workspace: Workspace,
+    sources: Iterable[str],
+    *,
+    config: Config | None = None,
+    questions: Path | None = None,
+    refresh: bool = True,
+    explicit: bool = False,
+    progress: Progress | None = None,
 ) -> IngestResult:
     """Read every file of the sources into the artifact ``documents``.
 
     Args:
+        sources: files, folders, web addresses.
+        config: its parts ``ingest`` and ``crawl``.
         questions: the questions file, left out wherever it lies: retrieval must not find the reference answers.
+        refresh: fetch web pages again where they have changed.
+        explicit: kept for :func:`ingested_explicitly`.
 
     Raises:
         InputError: nothing came in; lists the first reasons.
     """
-    files = find_files(sources, workspace.root)
-    by_extension = loaders_by_extension()
-    hashed: list[tuple[Path, str, str, str]] = []
+    from groundtune.ingest import cleaning
+
+    config = config or Config()
+    named = list(sources)
+    files, skipped = gather(workspace, named, config.crawl, refresh=refresh, progress=progress)
+    jobs, refused = _accepted(workspace, files, questions)
+    skipped += refused
+    names = cleaning.read_names(workspace.root / config.ingest.names) if config.ingest.names else ()
+    settings = config.ingest.model_dump(mode="json")
+    key = {k: v for k, v in settings.items() if k not in {"seconds_per_file", "megabytes_per_file"}}
+    ocr = config.ingest.ocr == "auto" and importlib.util.find_spec("rapidocr") is not None
+    inputs = {
+        "version": VERSION,
+        "settings": digest([key, names, ocr]),
+        "files": [[name, loader, sha] for _, name, loader, sha in jobs],
+        "left_out": [s.path for s in skipped],
+    }
+    before = workspace.manifest("documents")
+    reusable = workspace.path("documents") if before and _same_reading(before["inputs"], inputs) else None
+
+    def work(folder: Path) -> Mapping[str, Any]:
+        todo = [
+            Job(str(path), loader, str(folder / f"{_identity(name, sha)}.jsonl"), _head(path, name, loader, sha), settings, names)
+            for path, name, loader, sha in jobs
+        ]  # fmt: skip
+        heads, faults = _read_all(todo, config, reusable, progress)
+        twins = document_duplicates((h["path"], DocumentSignature.from_json(h["signature"])) for h in heads)
+        dropped = {t.document: t.reason() for t in twins if t.duplicate and config.ingest.duplicates == "drop"}
+        documents = [as_document(head) for head in heads if head["path"] not in dropped]
+        for head in heads:
+            if head["path"] in dropped:
+                (folder / f"{head['id']}.jsonl").unlink()
+        partly = [Skipped(d.path, line) for d in documents for line in left_out(folder, d)]
+        out = [*skipped, *faults, *(Skipped(*item) for item in dropped.items()), *partly]
+        if not documents:
+            reasons = "; ".join(f"{s.path}: {s.reason}" for s in out[:5])
+            raise InputError(
+                f"no document came in ({reasons or 'no files found'})",
+                expected=f"files ending in {', '.join(sorted(loaders_by_extension()))}",
+            )
+        return {
+            "documents": [asdict(d) for d in documents],
+            "skipped": [asdict(s) for s in out],
+            "cleaning": cleaning.merge(
+                (first_line(folder / f"{d.id}.jsonl") for d in documents),
+                config.ingest.redact,
+                [f"{t.document}: {t.reason()}" for t in twins if t.document not in dropped],
+            ),
+            "sources": named,
+            "explicit": explicit,
+        }
+
+    folder, _ = workspace.make("documents", inputs, work)
+    return read_result(workspace, folder)
+
+
+def _same_reading(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return all(old.get(name) == new[name] for name in ("version", "settings"))
+
+
+def _identity(name: str, sha: str) -> str:
+    return hashlib.sha256(f"{name}\0{sha}".encode()).hexdigest()[:16]
+
+
+def _head(path: Path, name: str, loader: str, sha: str) -> dict[str, Any]:
+    return {"id": _identity(name, sha), "path": name, "sha256": sha, "media_type": loader, "title": "",
+            "size_bytes": path.stat().st_size}  # fmt: skip
+
+
+def _accepted(
+    workspace: Workspace, files: Iterable[tuple[Path, str]], questions: Path | None
+) -> tuple[list[tuple[Path, str, str, str]], list[Skipped]]:
+    """(path, name, loader, hash) of every file that a loader will be tried on, and the others with their reason."""
+    by_extension, forgotten = loaders_by_extension(), read_forgotten(workspace)
+    jobs: list[tuple[Path, str, str, str]] = []
     skipped: list[Skipped] = []
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], str] = {}
     for path, raw_name in files:
         loader = by_extension.get(path.suffix.lower())
         name = raw_name.encode("utf-8", "replace").decode("utf-8")
@@ -125,69 +168,74 @@ def ingest(
             if path.exists() and not path.is_file():
                 raise InputError("is a device or a pipe")
             sha = file_digest(path)
-            if (path.name, sha) in seen:
-                raise InputError("the same content as another file of that name")
-            seen.add((path.name, sha))
+            if when := forgotten.get(name) or forgotten.get(sha):
+                raise InputError(f"forgotten on {when}; to read it again, take its line out of .groundtune/{FORGOTTEN}")
+            if getattr(registry.get("loaders", loader), "VOLATILE", False):  # the same file, other rows
+                sha = hashlib.sha256(sha.encode() + os.urandom(16)).hexdigest()
+            if (path.name, sha) in seen and not is_address(name):
+                raise InputError(f"the same content as {seen[path.name, sha]}, of the same name")
+            seen[path.name, sha] = name
             if path.suffix.lower() == ".html" and is_report(path):
                 raise InputError("a report that groundtune wrote")
-            hashed.append((path, name, loader, sha))
+            jobs.append((path, name, loader, sha))
         except InputError as error:
             skipped.append(Skipped(name, error.problem))
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be read: {error.strerror or error}"))
-    inputs = {
-        "version": VERSION,
-        "files": [[n, loader, sha] for _, n, loader, sha in hashed],
-        "left_out": [s.path for s in skipped],
-    }
-
-    def work(folder: Path) -> Mapping[str, Any]:
-        documents: list[Document] = []
-        for done, (path, name, loader, sha) in enumerate(hashed):
-            if progress:
-                progress(done, len(hashed), name)
-            try:
-                documents.append(_one(folder, path, name, loader, sha))
-            except InputError as error:
-                skipped.append(Skipped(name, " ".join(error.problem.split())))
-        if progress:
-            progress(len(hashed), len(hashed), "")
-        if not documents:
-            reasons = "; ".join(f"{s.path}: {s.reason}" for s in skipped[:5])
-            raise InputError(
-                f"no document came in ({reasons or 'no files found'})",
-                expected=f"files ending in {', '.join(sorted(by_extension))}",
-            )
-        return {"documents": [asdict(d) for d in documents], "skipped": [asdict(s) for s in skipped]}
-
-    folder, _ = workspace.make("documents", inputs, work)
-    return read_result(workspace, folder)
+    return jobs, skipped
 
 
-def _one(folder: Path, path: Path, name: str, loader: str, sha: str) -> Document:
-    identity = hashlib.sha256(f"{name}\0{sha}".encode()).hexdigest()[:16]
-    target = folder / f"{identity}.jsonl"
-    if target.exists():
-        with target.open(encoding="utf-8") as lines:
-            return Document(**json.loads(next(lines)))
-    sections: Iterator[Section] = registry.get("loaders", loader).load(path)
-    first = next(sections, None)
-    if first is None:
-        raise InputError(f"{name}: holds no text")
-    title = first.heading.split(" > ")[0].strip() or path.stem.replace("-", " ").replace("_", " ")
-    document = Document(identity, name, sha, loader, title, path.stat().st_size)
-    half = target.with_suffix(".part")
-    with half.open("w", encoding="utf-8", newline="\n") as out:
-        out.write(json.dumps(asdict(document), ensure_ascii=False) + "\n")
-        out.write(json.dumps(asdict(first), ensure_ascii=False) + "\n")
+def _read_all(
+    jobs: list[Job], config: Config, reusable: Path | None, progress: Progress | None
+) -> tuple[list[dict[str, Any]], list[Skipped]]:
+    """The first lines of the documents that were read, in order, and what was refused."""
+    heads: list[dict[str, Any]] = []
+    faults: list[Skipped] = []
+    with Readers(config.ingest) as readers:
+        pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
         try:
-            for section in sections:
-                out.write(json.dumps(asdict(section), ensure_ascii=False) + "\n")
-        except InputError:  # refused further down: nothing of it comes in
-            half.unlink()
-            raise
-    half.replace(target)
-    return document
+            running = [(job, pool.submit(_one, readers, job, reusable)) for job in jobs]
+            for done, (job, future) in enumerate(running):
+                if progress:
+                    progress(done, len(jobs), job.head["path"])
+                try:
+                    heads.append(future.result())
+                except InputError as error:
+                    faults.append(Skipped(job.head["path"], " ".join(error.problem.split())))
+            if progress:
+                progress(len(jobs), len(jobs), "")
+        finally:
+            readers.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+    return heads, faults
+
+
+def _one(readers: Readers, job: Job, reusable: Path | None) -> dict[str, Any]:
+    target = Path(job.target)
+    if not target.exists() and reusable and (reusable / target.name).exists():
+        half = target.with_suffix(".part")
+        shutil.copyfile(reusable / target.name, half)
+        half.replace(target)
+    if not target.exists():
+        readers.read(job)
+    return first_line(target)
+
+
+def first_line(path: Path) -> dict[str, Any]:
+    """The head of a document's file: the Document's fields and ``report``, what was cleaned in it."""
+    with path.open(encoding="utf-8") as lines:
+        head: dict[str, Any] = json.loads(next(lines))
+    return head
+
+
+def left_out(folder: Path, document: Document) -> list[str]:
+    """What of a document did not come in, such as its scanned pages; a line each."""
+    return list(first_line(folder / f"{document.id}.jsonl").get("left_out", ()))
+
+
+def as_document(head: Mapping[str, Any]) -> Document:
+    """The Document of a head."""
+    return Document(**{name: value for name, value in head.items() if name in _DOCUMENT_FIELDS})
 
 
 def read_result(workspace: Workspace, folder: Path | None = None) -> IngestResult:
@@ -199,8 +247,16 @@ def read_result(workspace: Workspace, folder: Path | None = None) -> IngestResul
     folder = folder or workspace.need("documents", next_step="groundtune ingest")
     figures = (workspace.manifest("documents") or {})["figures"]
     return IngestResult(
-        tuple(Document(**d) for d in figures["documents"]), tuple(Skipped(**s) for s in figures["skipped"]), folder
+        tuple(as_document(d) for d in figures["documents"]),
+        tuple(Skipped(**s) for s in figures["skipped"]),
+        folder,
+        figures.get("cleaning", {}),
     )
+
+
+def ingested_explicitly(workspace: Workspace) -> bool:
+    """True where the command line told the last ingest more than the config does: it is not to be undone unasked."""
+    return bool((workspace.manifest("documents") or {"figures": {}})["figures"].get("explicit"))
 
 
 def read_sections(folder: Path, document: Document) -> Iterator[Section]:
@@ -215,3 +271,12 @@ def documents_digest(workspace: Workspace) -> str:
     """The key of what is ingested: what everything downstream depends on."""
     workspace.need("documents", next_step="groundtune ingest")
     return digest((workspace.manifest("documents") or {})["inputs"])
+
+
+def read_forgotten(workspace: Workspace) -> dict[str, str]:
+    """Name or content hash -> day, of every document that was to be forgotten."""
+    try:
+        rows: Any = json.loads(workspace.path(FORGOTTEN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return {str(key): str(row["day"]) for row in rows for key in (row["name"], row["sha256"])}

@@ -1,7 +1,6 @@
 """From the lines of a PDF page to its text: paragraphs, list items, table rows, and the heading at the page's top.
 
-Pure geometry on what ``loaders/pdf`` read; knows no PDF library. Leaves out columns: lines stay in the order of the
-file, which for text set in columns is nearly always the reading order.
+Pure geometry on what ``pdf_page`` or ``ocr`` read and ``pdf_order`` put in order; knows no PDF library.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from groundtune.ingest.sectioning import LIST_ITEM, dashed, row_of
 _NUMBERED = re.compile(
     r"(?:\d+(?:\.\d+)*\.?|[A-Z]\.|(?:Chapter|Section|Part|Appendix|Annex|Article) \w+[.:]?)\s+[^\W\d]"
 )
+_LEADER = re.compile(r"(?:\.{4,}|(?: \.){4,}) ?\S{1,6}$")  # an entry of a table of contents
 _PAGE = re.compile(r"\bpage \d|^\W*\d+\W*$", re.IGNORECASE)
 _PAGE_NUMBER = re.compile(r"\W*(?:page |p\. ?)?\d{1,4}(?: ?(?:/|of) ?\d{1,4})?\W*", re.IGNORECASE)
 _KEPT_PREFIXES = frozenset({"self", "well", "half", "full", "part", "ex", "long", "short", "high", "low", "non"})
@@ -39,21 +39,25 @@ def page_text(lines: list[Line]) -> tuple[str, str]:
     pitch = _pitch(lines)
     words = {w.strip(".,;:()\"'").lower() for line in lines for w in line.text.split()}
     paragraphs: list[_Paragraph] = []
+    edge = 0.0  # the right edge of the block before
     for block in _blocks(lines, pitch):
         right = max(line.right for line in block)
         left = min(line.left for line in block)
         for i, line in enumerate(block):
             previous = block[i - 1] if i else None
-            if previous and _continues(previous, line, left, right, paragraphs[-1]):
-                last = paragraphs[-1]
+            carried = i == 0 and bool(paragraphs) and _carried_over(paragraphs[-1], edge, line)
+            if carried or (previous and _continues(previous, line, left, right, paragraphs[-1])):
+                last, previous = paragraphs[-1], previous or paragraphs[-1].lines[-1]
                 last.text = _joined(last.text, line.text, divided=previous.divided, words=words)
                 last.lines.append(line)
             else:
-                tight = previous is not None and (line.is_row or LIST_ITEM.match(line.text) is not None)
+                _end_divided(paragraphs)
+                listed = LIST_ITEM.match(line.text) or _LEADER.search(line.text)
+                tight = previous is not None and (line.is_row or listed is not None)
                 text = row_of(line.cells) if line.is_row else dashed(line.text)
                 paragraphs.append(_Paragraph(text, line.size, line.is_row, "\n" if tight else "\n\n", [line]))
-        if paragraphs and block[-1].divided:  # its other half is not next to it
-            paragraphs[-1].text += "-"
+        edge = right
+    _end_divided(paragraphs)
     text = "".join(f"{p.follows}{' '.join(p.text.split())}" for p in paragraphs)
     return text.strip(), _heading(paragraphs, _body_size(lines))
 
@@ -70,9 +74,16 @@ def without_running_lines(lines: list[Line], before: list[Line], after: list[Lin
         for _ in range(2):  # a header may have two lines, and a footer may stand first in the file
             if not out or (len(out) > 1 and out[end].size > 1.05 * _body_size(out) and not _PAGE.search(out[end].text)):
                 break
-            if _PAGE_NUMBER.fullmatch(out[end].text) or any(_same_running(out[end], other) for other in others):
+            number = _PAGE_NUMBER.fullmatch(out[end].text) and not _beside_another(out, end)
+            if number or any(_same_running(out[end], other) for other in others):
                 del out[end]
     return out
+
+
+def _beside_another(lines: list[Line], at: int) -> bool:
+    """True for a line that has another at its height, as the cells of a row have."""
+    one = lines[at]
+    return any(line is not one and abs(line.bottom - one.bottom) < 0.3 * one.size for line in lines)
 
 
 def _same_running(line: Line, other: Line) -> bool:
@@ -113,7 +124,7 @@ def _continues(previous: Line, line: Line, left: float, right: float, paragraph:
     """True where a line goes on with the paragraph of the line before: it was wrapped, not ended."""
     if previous.divided:
         return True
-    if line.is_row or paragraph.is_row or LIST_ITEM.match(line.text):
+    if line.is_row or paragraph.is_row or LIST_ITEM.match(line.text) or _LEADER.search(previous.text):
         return False
     first = paragraph.lines[0]
     hanging = LIST_ITEM.match(first.text) is not None
@@ -122,6 +133,22 @@ def _continues(previous: Line, line: Line, left: float, right: float, paragraph:
     word = line.text.split(maxsplit=1)[0]
     letter = (line.right - line.left) / max(len(line.text), 1)
     return previous.right + (len(word) + 1) * letter > right - 0.5 * line.size
+
+
+def _end_divided(paragraphs: list[_Paragraph]) -> None:
+    """Give the last word its hyphen back where its other half does not follow."""
+    if paragraphs and paragraphs[-1].lines[-1].divided:
+        paragraphs[-1].text += "-"
+
+
+def _carried_over(paragraph: _Paragraph, edge: float, line: Line) -> bool:
+    """True where a column's first line goes on with the paragraph at the end of the column before."""
+    last = paragraph.lines[-1]
+    higher = line.bottom > last.bottom + 3 * last.size and (line.left > last.right or line.right < last.left)
+    if not higher or len(paragraph.text) < 30 or line.is_row or paragraph.is_row or not _same_size(last, line):
+        return False
+    full = last.right > edge - 3 * last.size
+    return last.divided or (full and paragraph.text[-1] not in ".!?:;" and line.text[:1].islower())
 
 
 def _joined(text: str, following: str, *, divided: bool, words: set[str]) -> str:

@@ -6,6 +6,7 @@ out nested structure and reference links, which stay as they are written.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _SETEXT = re.compile(r" {0,3}(=+|-{2,})\s*$")
 _RULE = re.compile(r" {0,3}([-*_])(?:\s*\1){2,}\s*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _TABLE_RULE = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,31});")
 _INLINE = (
     (re.compile(r"<!--.*?-->"), ""),
     (re.compile(r"<br\s*/?>", re.IGNORECASE), " "),
@@ -83,23 +85,26 @@ def _section(body: list[str], path: list[tuple[int, str]]) -> Iterator[Section]:
 
 def split_long(text: str) -> Iterator[str]:
     """Pieces of at most 20,000 characters, cut at the best boundary; nothing where the text is blank."""
-    text = text.strip()
-    while len(text) > MAX_SECTION_CHARACTERS:
-        cut = boundary(text, MAX_SECTION_CHARACTERS)
-        if piece := text[:cut].strip():
+    at, end = 0, len(text)
+    while end - at > MAX_SECTION_CHARACTERS:
+        window = text[at : at + 2 * MAX_SECTION_CHARACTERS].lstrip()
+        at = min(at + 2 * MAX_SECTION_CHARACTERS, end) - len(window)
+        if len(window) > MAX_SECTION_CHARACTERS:
+            window = window[: boundary(window, MAX_SECTION_CHARACTERS)]
+        at += len(window)
+        if piece := window.strip():
             yield piece
-        text = text[cut:].lstrip()
-    if text:
-        yield text
+    if rest := text[at:].strip():
+        yield rest
 
 
 def plain(text: str) -> str:
     """One line of Markdown without its inline marks; a link to another site keeps its address in brackets."""
-    if not re.search(r"[*_`\[<\\]", text):
+    if not re.search(r"[*_`\[<\\&]", text):
         return text
     for pattern, replacement in _INLINE:
         text = pattern.sub(_link if replacement is None else replacement, text)
-    return text
+    return _ENTITY.sub(lambda match: html.unescape(match[0]), text)
 
 
 def _link(match: re.Match[str]) -> str:

@@ -17,6 +17,10 @@ from groundtune.system import System
 from groundtune.workspace import Workspace
 
 
+#: beginnings of names that are no model of this machine
+_ELSEWHERE = ("echo:", "openai:")
+
+
 class Backend(Protocol):
     """What generates (:mod:`groundtune.backends`)."""
 
@@ -72,14 +76,14 @@ class Setup:
         model = self.resolve(model or self.config.model)
         key = (model, adapter)
         if key not in self._backends:
-            kind = "echo" if model.startswith("echo:") else "local"
+            kind = {"echo": "echo", "openai": "openai_compatible"}.get(model.partition(":")[0], "local")
             self._backends[key] = registry.get("backends", kind).open_backend(model, adapter)
         return self._backends[key]
 
     def resolve(self, model: str) -> str:
         """A model folder relative to the project becomes absolute; names stay."""
         folder = self.workspace.root / model
-        return str(folder) if not model.startswith("echo:") and folder.is_dir() else model
+        return str(folder) if not model.startswith(_ELSEWHERE) and folder.is_dir() else model
 
 
 def check_system(name: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from groundtune.config import RetrievalConfig
-from groundtune.dataset.prompts import abstains, with_passages
+from groundtune.dataset.prompts import abstains, numbered, with_passages
 from groundtune.methods._setup import Backend, Setup
 from groundtune.nn.checkpoints import BUNDLED
 from groundtune.records import Completion, Message, Source
@@ -86,8 +86,8 @@ def render_context(context: list[Sentence]) -> list[str]:
     last = ""
     for sentence in context:
         if sentence.chunk.id != last:
-            place = sentence.chunk.document + (f", page {sentence.chunk.page}" if sentence.chunk.page else "")
-            passages.append(f"[{len(passages) + 1}] {place}\n{sentence.text}")
+            chunk = sentence.chunk
+            passages.append(numbered(len(passages) + 1, chunk.document, chunk.page, sentence.text))
             last = sentence.chunk.id
         else:
             passages[-1] += f" {sentence.text}"

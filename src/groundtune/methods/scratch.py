@@ -83,6 +83,7 @@ def _train(setup: Setup, examples: Sequence[Example], seconds: float, folder: Pa
     tokenizer.save_pretrained(folder / "weights")
     discard_checkpoints(folder / "checkpoints")
     return {
+        "documents": sorted(d.path for d in read_result(setup.workspace).documents),
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": result.steps,
         "first_loss": round(result.first_loss, 4),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.config import TuneConfig
-from groundtune.dataset.prompts import closed_book, with_passages
+from groundtune.dataset.prompts import closed_book, numbered, with_passages
 from groundtune.dataset.render import TokenRow, render_example
 from groundtune.errors import InputError
 from groundtune.methods._setup import Backend, ClosedBook, Setup
@@ -38,10 +38,7 @@ def training_rows(
         conversations.append((example.id, [*closed_book(example.question), answer]))
         if with_reading and example.passages and example.fact not in read:
             read.add(example.fact)
-            places = [
-                f"[{n}] {p.document}{f', page {p.page}' if p.page else ''}\n{p.text}"
-                for n, p in enumerate(example.passages, 1)
-            ]
+            places = [numbered(n, p.document, p.page, p.text) for n, p in enumerate(example.passages, 1)]
             conversations.append((example.id, [*with_passages(places, example.question), answer]))
     return [render_example(tokenizer, c, max_tokens=max_tokens, where=f"example {i}") for i, c in conversations]
 
@@ -60,6 +57,12 @@ def tune(setup: Setup, *, progress: Any = None) -> tuple[Path, bool]:
             f"{setup.questions_path}: no question in the split 'train' has an answer",
             expected="questions to train on",
             next_step='add rows with "split": "train"',
+        )
+    if setup.config.model.startswith(("openai:", "echo:")):
+        raise InputError(
+            f"{setup.config.model} cannot be fine-tuned here: its weights are not on this machine",
+            expected="pebble, a folder, or a Hugging Face name",
+            next_step="choose systems that train nothing: --systems baseline,prompt,few_shot,rag",
         )
     base = model_path(setup.resolve(setup.config.model))
     inputs = {
@@ -108,6 +111,8 @@ def _train(
         "method": config.method,
         "base": base,
         "rows": len(rows),
+        "documents": sorted({p.document for e in examples for p in e.passages}),
+        "tokens": sum(len(r.ids) for r in rows) * config.epochs,
         "trained_tokens": sum(sum(r.trained) for r in rows) * config.epochs,
         "trainable_parameters": trainable,
         "steps": result.steps,

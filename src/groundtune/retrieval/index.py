@@ -96,6 +96,30 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
     return workspace.make("index", inputs, work)
 
 
+def forget_document(workspace: Workspace, document_id: str, documents: str) -> bool:
+    """Take every chunk, sentence and vector of a document out of the index; False where there is no index.
+
+    Args:
+        document_id: the document's id.
+        documents: the digest of the documents that remain, so that the index counts as up to date.
+    """
+    manifest = workspace.manifest("index")
+    if manifest is None:
+        return False
+    folder = workspace.path("index")
+    store = registry.get("stores", manifest["inputs"]["config"]["store"])
+    rest, old = folder / "store.part", folder / "store.old"
+    for leftover in (rest, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    chunks = store.copy_without(folder / "store", rest, document_id)
+    (folder / "store").rename(old)
+    rest.rename(folder / "store")
+    shutil.rmtree(old)
+    inputs = {**manifest["inputs"], "documents": documents}
+    workspace.amend("index", inputs, {**manifest["figures"], "chunks": chunks, "documents": manifest["figures"]["documents"] - 1})  # fmt: skip
+    return True
+
+
 def _chunks(
     workspace: Workspace, documents: Sequence[Document], config: IndexConfig, count: Callable[[str], int]
 ) -> Iterator[Chunk]:

@@ -1,62 +1,71 @@
 """Tables as CSV: one section a row, written out as "header: value; header: value".
 
-Leaves out spreadsheets with titles above the header or several tables in one file: such a row has another number of
-cells than the header, and is refused with its line.
+A row with more cells than the header keeps them as "column 5" and so on, one with fewer keeps what it has. Leaves out
+several tables in one file: the first header names the columns of all.
 """
 
 from __future__ import annotations
 
 import csv
 import itertools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 from groundtune.errors import InputError
-from groundtune.ingest import reading, sectioning
+from groundtune.ingest import reading, rows
 from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.records import Section
 
 EXTENSIONS = (".csv", ".tsv")
 
-_DELIMITERS = ",;\t"
-_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_DELIMITERS = ",;\t|"
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _SAMPLE_CHARACTERS = 1 << 16
 _MAX_ROW_CHARACTERS = 1_000_000
-_NUMBER = re.compile(r"\s*[-+]?(?:\d[\d,. ]*|[.,]\d+)(?:[eE][-+]?\d+)?\s*%?\s*$")
 
 
 def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
     """Yield one section a row; ``row`` counts from 1 without the header. Empty cells and blank lines are left out.
 
-    The delimiter (comma, semicolon or tab) is found from the first rows. A first row of numbers only is data, and its
-    columns are called "column 1", "column 2" and so on. Reads row by row: memory does not grow with the file, and a
-    row over a million characters (as an unclosed quote makes it) is refused.
+    The delimiter (comma, semicolon, tab or bar) is found from the first rows. A first row of numbers only, above a
+    row that has numbers too, is data, and its columns are called "column 1", "column 2" and so on; a first row with a single cell above a full one is a title.
+    Reads row by row: memory does not grow with the file, and a row over a million characters (as an unclosed quote
+    makes it) is refused.
 
     Raises:
-        InputError: missing, empty, no text, no rows below the header, a row with more or fewer cells than the header
-            (empty cells at its end do not count), an unclosed quote; names the line.
+        InputError: missing, empty, no text, no rows below the header, an unclosed quote; names the line.
     """
     reading.check_file(path, "a CSV file")
+    csv.field_size_limit(_MAX_ROW_CHARACTERS)  # the module's own is 131,072
     with reading.open_text(path, newline="") as stream:
         delimiter = _delimiter(stream.read(_SAMPLE_CHARACTERS))
         stream.seek(0)
-        rows = _rows(path, stream, delimiter)
-        _, first = next(rows, (0, []))
-        headers = [name.strip() or f"column {i}" for i, name in enumerate(first, start=1)]
-        if first and all(_NUMBER.match(cell) for cell in first):
-            headers = [f"column {i}" for i in range(1, len(first) + 1)]
-            rows = itertools.chain([(1, first)], rows)
+        found = _rows(path, stream, delimiter)
+        title, headers, found = _header(found)
         number = 0
-        for number, (line, cells) in enumerate(rows, start=1):
-            if len(cells) != len(headers):
-                cells = _fitted(path, line, cells, len(headers), delimiter)
-            pairs = ((header, " ".join(cell.split())) for header, cell in zip(headers, cells, strict=True))
-            for text in sectioning.split_long("; ".join(f"{header}: {cell}" for header, cell in pairs if cell)):
-                yield Section(text, row=number)
+        for number, cells in enumerate(found, start=1):
+            yield from rows.section(rows.worded(headers, cells), number, title)
     if not number:
         raise InputError(f"{path} is empty below its header", expected="a header and rows", next_step="leave it out")
+
+
+def _header(found: Iterator[list[str]]) -> tuple[str, list[str], Iterator[list[str]]]:
+    """The title above the header if there is one, the columns' names, and the rows below."""
+    first, second = next(found, []), next(found, None)
+    title = ""
+    below = [second] if second is not None else []
+    if second is not None and len(second) > 1 and _filled(first) == 1 and _filled(second) == len(second):
+        title = next(cell.strip() for cell in first if cell.strip())
+        first, below = second, []
+    number = rows.NUMBER.match
+    if first and all(number(cell) for cell in first) and (not below or any(number(cell) for cell in below[0])):
+        return title, rows.named([], len(first)), itertools.chain([first], below, found)
+    return title, rows.named(first), itertools.chain(below, found)
+
+
+def _filled(cells: list[str]) -> int:
+    return sum(bool(cell.strip()) for cell in cells)
 
 
 def _delimiter(sample: str) -> str:
@@ -75,16 +84,18 @@ def _delimiter(sample: str) -> str:
     return delimiter
 
 
-def _rows(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, each with the number of its first line."""
+def _rows(path: Path, stream: TextIO, delimiter: str) -> Iterator[list[str]]:
+    """Rows that are not blank. A quote inside a cell, which the format forbids, is read as a character of the cell."""
+    read: list[str] = []  # the lines of the row being read
     size = 0
 
     def bounded() -> Iterator[str]:
         nonlocal size
         while line := stream.readline(_MAX_ROW_CHARACTERS):
+            read.append(line)
             size += len(line)
             if size >= _MAX_ROW_CHARACTERS:
-                raise csv.Error(f"a row longer than {_MAX_ROW_CHARACTERS:,} characters")
+                raise OverflowError(f"a row longer than {_MAX_ROW_CHARACTERS:,} characters")
             yield line
 
     reader = csv.reader(bounded(), delimiter=delimiter, strict=True)
@@ -92,25 +103,17 @@ def _rows(path: Path, stream: TextIO, delimiter: str) -> Iterator[tuple[int, lis
     while True:
         try:
             cells = next(reader, None)
-        except csv.Error as error:
-            raise InputError(
-                f"{path}:{start}: the row that begins here cannot be read: {error}",
-                expected=f"cells divided by {_NAMES[delimiter]}, each quote closed",
-                next_step='look for a quote (") without its partner in that row',
-            ) from error
+            found = [] if cells is None else [cells]
+        except (csv.Error, OverflowError) as error:
+            if isinstance(error, OverflowError) or "unexpected end" in str(error):
+                raise InputError(
+                    f"{path}:{start}: the row that begins here cannot be read: {error}",
+                    expected=f"cells divided by {_NAMES[delimiter]}, each quote closed",
+                    next_step='look for a quote (") without its partner in that row',
+                ) from error
+            found, cells = list(csv.reader(read, delimiter=delimiter)), []
         if cells is None:
             return
-        if any(cell.strip() for cell in cells):
-            yield start, cells
-        start, size = reader.line_num + 1, 0
-
-
-def _fitted(path: Path, line: int, cells: list[str], wanted: int, delimiter: str) -> list[str]:
-    """The row without the empty cells at its end that the header does not have."""
-    if any(cell.strip() for cell in cells[wanted:]) or len(cells) < wanted:
-        raise InputError(
-            f"{path}:{line}: this row has {len(cells)} cells, the header has {wanted}",
-            expected=f"{wanted} cells divided by {_NAMES[delimiter]} in each row",
-            next_step="put quotes around a cell that holds the delimiter, or add the missing cells",
-        )
-    return cells[:wanted]
+        yield from (row for row in found if any(cell.strip() for cell in row))
+        start, size = start + len(read), 0
+        read.clear()

@@ -89,6 +89,25 @@ def replace(folder: Path, entries: Sequence[Entry]) -> None:
     chunks.optimize()
 
 
+def copy_without(folder: Path, target: Path, document_id: str) -> int:
+    """Write a store that holds nothing of one document into an empty folder; returns the number of chunks left.
+
+    A new store rather than a deletion: LanceDB keeps what it deletes in the files of earlier versions.
+    """
+    old, new = _connect(folder), _connect(target)
+    quoted = document_id.replace("'", "''")
+    left = 0
+    for name in ("chunks", "sentences"):
+        table = old.open_table(name)
+        where = f"starts_with(chunk_id, '{quoted}-')"
+        kept = new.create_table(name, schema=table.schema, mode="overwrite")
+        for batch in table.search().where(f"NOT {where}").limit(None).to_batches(1024):
+            kept.add(batch)
+        left = left or kept.count_rows()
+    _text_index(new.open_table("chunks"))
+    return left
+
+
 def _text_index(table: Any) -> None:
     from lancedb.index import FTS
 

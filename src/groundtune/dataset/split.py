@@ -1,0 +1,259 @@
+"""Dividing a dataset into rows to train on and rows to hold out, so that nothing that is asked was also taught.
+
+Items of one fact stay together, so do items of one source document (unless ``by`` is ``fact``) and items whose prompts are the
+same or nearly so. Groups are ordered by a hash of their names and held out from the front until the share is reached: the
+same rows in every run, and new rows move few old ones.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from groundtune.dataset.files import Reader, detect_format, row_writer, rows
+from groundtune.dataset.formats._messages import CannotHold
+from groundtune.dataset.item_text import answer_of, context_of, key_of, prompt_of
+from groundtune.dataset.near_pairs import NearPairs
+from groundtune.dataset.rows import without_blank
+from groundtune.errors import InputError
+from groundtune.records import Conversation, Preference
+
+By = Literal["source", "fact"]
+_COMPARED = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """What was divided.
+
+    Attributes:
+        train, held_out: the files written.
+        train_rows, held_out_rows, faulty_rows: rows in them, and rows left out since they cannot be read.
+        groups: what stays together; ``sources`` and ``facts`` that the rows name, ``near`` rows that follow an alike prompt.
+        largest_group_rows: if it is most of the file, hold out by something finer.
+    """
+
+    train: str
+    held_out: str
+    train_rows: int
+    held_out_rows: int
+    faulty_rows: int
+    groups: int
+    sources: int
+    facts: int
+    near: int
+    largest_group_rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for ``--json``."""
+        return asdict(self)
+
+
+def split(
+    path: Path,
+    train: Path,
+    held_out: Path,
+    *,
+    share: float = 0.2,
+    by: By = "source",
+    format: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    near: bool = True,
+    skip_faulty: bool = False,
+    progress: Callable[[int, int, object], None] | None = None,
+) -> SplitReport:
+    """Write the two files; both or none.
+
+    Args:
+        share: of the rows to hold out, 0 to 1; whole groups are taken, so it is met about.
+        by: ``source`` keeps documents and facts whole, ``fact`` facts only.
+        near: also keep nearly equal prompts together.
+        skip_faulty: leave out rows that cannot be read, instead of refusing the file.
+
+    Raises:
+        InputError: rows that cannot be read, or everything is one group.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"share {share}", expected="a number between 0 and 1, such as 0.2")
+    if len({path.resolve(), train.resolve(), held_out.resolve()}) < 3:
+        raise InputError("the input and the two outputs must be three different files")
+    reader = Reader(None if mapping else format or detect_format(path), mapping)
+    report = progress or (lambda done, total, note: None)
+    keys = _Keys(by, near)
+    faulty = _read(path, reader, keys, skip_faulty, report)
+    held, figures = keys.held_out(share, path)
+    names = {"train": "train", "held": "held_out_facts"} if reader.name == "groundtune" else {}
+    with ExitStack() as stack:
+        writers = [stack.enter_context(row_writer(p)) for p in (train, held_out)]
+        number = 0
+        for line, row in without_blank(rows(path)):
+            if all(item.item is None for item in reader.items(line, row)):
+                continue
+            side = bool(held[number])
+            if names and isinstance(row, dict) and row.get("split") != "unanswerable":
+                row["split"] = names["held" if side else "train"]
+            try:
+                writers[side].add(row)
+            except CannotHold as error:
+                raise InputError(f"{path}:{line}: {error}", next_step="name outputs that end in .jsonl") from None
+            number += 1
+            if number % 1000 == 0:
+                report(number, len(held), "written")
+    return SplitReport(str(train), str(held_out), writers[0].count, writers[1].count, faulty, **figures)
+
+
+def _read(
+    path: Path, reader: Reader, keys: _Keys, skip_faulty: bool, report: Callable[[int, int, object], None]
+) -> int:
+    faulty = 0
+    for line, row in without_blank(rows(path)):
+        items = reader.items(line, row)
+        good = [item.item for item in items if item.item is not None]
+        if len(good) < len(items):
+            faulty += 1
+            if not skip_faulty:
+                fault = next(item.fault for item in items if item.item is None)
+                raise InputError(
+                    f"{path}:{line}: {fault}",
+                    expected=f"rows that can be read as {reader.name}",
+                    next_step=f"groundtune dataset check {path} names all; --skip-faulty leaves them out",
+                )
+        if good:
+            keys.add(good)
+            if len(keys) % 1000 == 0:
+                report(len(keys), 0, "read")
+    return faulty
+
+
+class _Keys:
+    """Keys of every row, and which rows belong together."""
+
+    def __init__(self, by: By, near: bool) -> None:
+        self._by = by
+        self._sources, self._facts, self._prompts = (array("Q") for _ in range(3))
+        self._unanswerable = array("b")
+        self._near = NearPairs() if near else None
+
+    def __len__(self) -> int:
+        return len(self._prompts)
+
+    def add(self, items: list[Conversation | Preference]) -> None:
+        """The items of the next row."""
+        first = items[0]
+        prompt = prompt_of(first) or answer_of(first)
+        self._sources.append(key_of(first.source))
+        self._facts.append(key_of(getattr(first, "fact", "")))
+        # the same sentence under another task is another question
+        self._prompts.append(key_of(f"{context_of(first)}\x00{prompt}"))
+        self._unanswerable.append(first.split == "unanswerable")
+        if self._near is not None:
+            self._near.add(prompt[:_COMPARED])
+
+    def held_out(self, share: float, path: Path) -> tuple[Any, dict[str, int]]:
+        """True for each row that is held out; and the figures of the report.
+
+        Raises:
+            InputError: no rows, or one group only.
+        """
+        import numpy as np
+
+        if not len(self):
+            raise InputError(f"{path}: holds no row that can be divided", expected="two examples at least")
+        groups, count, near = self._groups()
+        anchors = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
+        np.minimum.at(anchors, groups, _scrambled(self._names()))
+        sizes = np.bincount(groups, minlength=count)
+        if count < 2:
+            raise InputError(
+                f"{path}: all {len(self)} rows belong together: one source, one fact or one prompt",
+                expected="two groups at least",
+                next_step="--by fact keeps facts together only"
+                if self._by == "source"
+                else "add rows about other facts",
+            )
+        chosen = _front(anchors, sizes, share)
+        held = chosen[groups]
+        held |= np.frombuffer(self._unanswerable, dtype=np.bool_)
+        figures = {
+            "groups": count,
+            "sources": _distinct(self._sources),
+            "facts": _distinct(self._facts),
+            "near": near,
+            "largest_group_rows": int(sizes.max()),
+        }
+        return held, figures
+
+    def _names(self) -> Any:
+        """What a row is known by: its source, else its fact, else its prompt."""
+        import numpy as np
+
+        sources, facts, prompts = (np.frombuffer(a, dtype="u8") for a in (self._sources, self._facts, self._prompts))
+        named = np.where(facts > 0, facts, prompts)
+        return np.where(sources > 0, sources, named) if self._by == "source" else named
+
+    def _groups(self) -> tuple[Any, int, int]:
+        """The group of each row, how many groups, and how many rows are like an earlier one."""
+        import numpy as np
+        from scipy.sparse import coo_matrix  # type: ignore[import-untyped,unused-ignore]
+        from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped,unused-ignore]
+
+        left: list[Any] = []
+        right: list[Any] = []
+        near = 0
+        if self._near is not None:
+            later, earlier, _, _ = self._near.pairs()
+            left.append(later)
+            right.append(earlier)
+            near = len(np.unique(later))
+        same = [self._facts, self._prompts, *([self._sources] if self._by == "source" else [])]
+        for keys in same:
+            values = np.frombuffer(keys, dtype="u8")
+            known = np.flatnonzero(values)
+            _, first, inverse = np.unique(values[known], return_index=True, return_inverse=True)
+            left.append(known)
+            right.append(known[first[inverse]])
+        ends = np.concatenate(left).astype(np.int32), np.concatenate(right).astype(np.int32)
+        graph = coo_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(len(self), len(self)))
+        count, groups = connected_components(graph, directed=False)
+        return groups, int(count), near
+
+
+def _front(anchors: Any, sizes: Any, share: float) -> Any:
+    """True for the groups that are held out: in the order of their anchors while at least half of a group is wanted."""
+    import numpy as np
+
+    wanted = share * sizes.sum()
+    chosen = np.zeros(len(sizes), dtype=np.bool_)
+    taken = 0
+    order = np.argsort(anchors, kind="stable")
+    for group, size in zip(order.tolist(), sizes[order].tolist(), strict=True):
+        if taken + size / 2 <= wanted:
+            chosen[group] = True
+            taken += size
+        if taken >= wanted:
+            break
+    if not chosen.any():  # every group is larger than twice the share: the smallest, of equal ones the first
+        chosen[order[np.argmin(sizes[order])]] = True
+    if chosen.all():
+        chosen[order[-1]] = False
+    return chosen
+
+
+def _scrambled(keys: Any) -> Any:
+    """Keys in another order, that no one sorts files by."""
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        mixed = (keys ^ (keys >> np.uint64(31))) * np.uint64(0x7FB5D329728EA185)
+        return mixed ^ (mixed >> np.uint64(27))
+
+
+def _distinct(keys: array[int]) -> int:
+    import numpy as np
+
+    values = np.unique(np.frombuffer(keys, dtype="u8"))
+    return int((values > 0).sum())

@@ -1,0 +1,135 @@
+"""`groundtune dataset check`, `convert` and `split`, and `groundtune bench dataset`, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from groundtune.cli import bench
+from groundtune.cli.dataset import check, convert, split
+from groundtune.errors import GroundtuneError
+
+app = typer.Typer()
+app.command("check")(check.check)
+app.command("convert")(convert.convert)
+app.command("split")(split.split)
+app.add_typer(bench.bench, name="bench")
+
+
+def chat(question: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.jsonl"
+    names = "tea salt harbour winter tax violin garden copper lantern meadow railway chess".split()
+    path.write_text("".join(json.dumps(chat(f"What about {n}?", f"{n} it is.")) + "\n" for n in names))
+    return path
+
+
+def typed(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(w) for w in words])
+    if isinstance(result.exception, GroundtuneError):
+        assert code == result.exception.exit_code, result.exception
+        return str(result.exception)
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout
+
+
+def test_check_says_so_and_exits_0(data: Path) -> None:
+    text = typed("check", data)
+    assert "12 rows, read as openai_chat" in text and "no errors" in text and "tokens with pebble" in text
+
+
+def test_check_names_defects_and_exits_2(data: Path, tmp_path: Path) -> None:
+    with data.open("a") as file:
+        file.write("{broken\n" + json.dumps(chat("And {{name}}?", "Yes.")) + "\n")
+    text = typed("check", data, "--quarantine", tmp_path / "bad.jsonl", code=2)
+    assert f"{data}:13: not JSON" in text and "1 rows put aside" in text
+    found = json.loads(typed("check", data, "--json", code=2))
+    assert {f["code"]: f["severity"] for f in found["findings"]} == {
+        "not_json": "error", "template_placeholder": "warning", "missing_system_message": "note",
+    }  # fmt: skip
+    assert found["rows"] == 14 and found["tokens"] > 0 and all(f["next"] and f["means"] for f in found["findings"])
+
+
+def test_strict_counts_warnings(data: Path) -> None:
+    with data.open("a") as file:
+        file.write(json.dumps(chat("And {{name}}?", "Yes.")) + "\n")
+    typed("check", data)
+    typed("check", data, "--strict", code=2)
+
+
+def test_truncation_and_context(data: Path) -> None:
+    assert "too_long" in typed("check", data, "--context-tokens", 8, code=2)
+    assert "too_long" in typed("check", data, "--context-tokens", 8, "--truncation", "drop")
+
+
+def test_split_convert_and_check_against(data: Path, tmp_path: Path) -> None:
+    assert "held out" in typed("split", data, "--share", 0.25)
+    train, held = tmp_path / "data-train.jsonl", tmp_path / "data-held-out.jsonl"
+    assert len(train.read_text().splitlines()) == 9 and len(held.read_text().splitlines()) == 3
+    typed("check", train, "--against", held, "--no-reworded")
+    with train.open("a") as file:
+        file.write(held.read_text().splitlines()[0] + "\n")
+    assert "leak_exact" in typed("check", train, "--against", held, "--no-reworded", code=2)
+    report = json.loads(typed("convert", data, "--to", "alpaca", "--out", tmp_path / "a.csv", "--json"))
+    assert report["converted"] == 12 and (tmp_path / "a.csv").read_text().startswith("instruction,input,output")
+
+
+def test_convert_exits_2_and_keeps_the_rest(data: Path, tmp_path: Path) -> None:
+    with data.open("a") as file:
+        file.write("{broken\n")
+    typed("convert", data, "--to", "alpaca", "--out", tmp_path / "a.jsonl", code=2)
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("check", "missing.jsonl"), "no file missing.jsonl"),
+        (("check", "{data}", "--format", "sharegtp"), "did you mean 'sharegpt'"),
+        (("check", "{data}", "--map", "question"), "--map: 'question'"),
+        (("check", "{data}", "--map", "question=a"), "no column for 'answer'"),
+        (("check", "{data}", "--quarantine", "bad.csv"), "ends in .jsonl"),
+        (("check", "{data}", "--model", "no/such-model"), "no/such-model"),
+        (("convert", "{data}", "--to", "alpaca", "--out", "no/folder/a.jsonl"), "no folder"),
+        (("convert", "{data}", "--to", "alpaca", "--out", "a.docx"), "unknown kind of file"),
+        (("split", "{data}", "--share", "2"), "between 0 and 1"),
+        (("split", "{data}", "--train", "{data}"), "three different files"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    words: tuple[str, ...], said: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert said in typed(*[w.format(data=data) for w in words], code=2)
+
+
+def test_bench_prints_what_design_promises() -> None:
+    found = json.loads(typed("bench", "dataset", "--rows", 300, "--json"))
+    assert set(found) == {"name", "machine", "ours", "peers", "ratios"} and found["name"] == "dataset"
+    ours = found["ours"]
+    assert ours["rows"] == 300 == ours["train_rows"] + ours["held_out_rows"]
+    assert ours["tokens"] > 300 and ours["rows_per_second"] > 0 and ours["peak_memory_bytes"] > 1e6
+    assert "error" not in ours["findings"] and found["machine"]["cores"]
+
+
+def test_generated_chats_are_the_same_every_time(tmp_path: Path) -> None:
+    assert list(bench.chats(50)) == list(bench.chats(50))
+    assert [m["role"] for m in next(iter(bench.chats(1)))["messages"]][-1] == "assistant"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.jsonl", "a-train.jsonl"), ("a.jsonl.gz", "a-train.jsonl.gz"), ("plain", "plain-train.jsonl")],
+)
+def test_default_names(name: str, expected: str) -> None:
+    assert split.named(Path("x") / name, "train") == Path("x") / expected
