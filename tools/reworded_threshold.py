@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from groundtune.dataset import leaks
+from groundtune.dataset import leak_candidates, leaks
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.findings import Findings
 from groundtune.records import Conversation, Example, Message
@@ -36,7 +36,7 @@ def _item(example: Example) -> Conversation:
 
 def found_at(threshold: float) -> tuple[int, int, int, int]:
     """(held-out phrasings found, of how many, others named wrongly, of how many)."""
-    leaks.SAME_ANSWER = threshold
+    leak_candidates.SAME_ANSWER = threshold
     facts: dict[str, list[Example]] = {}
     for example in read_examples(EXAMPLE):
         if example.answerable:

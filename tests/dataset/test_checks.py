@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from groundtune.dataset import rows as rows_module
+from groundtune.dataset import rows_bytes as rows_module
 from groundtune.dataset.checks import check
+from groundtune.dataset.convert import convert
 from groundtune.dataset.findings import CODES
+from groundtune.dataset.split import split
 from groundtune.errors import InputError
 from groundtune.nn.checkpoints import BUNDLED_FOLDER
 
@@ -353,3 +357,27 @@ def test_defects_of_mapped_columns_and_foreign_formats(tmp_path: Path, monkeypat
     monkeypatch.setattr(openai_chat, "read", refuse)
     found = {f.code: f for f in check(path).findings}["unreadable_row"]
     assert found.count == 12 and found.places[0] == f"{path}:1: not mine"
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_damaged_files_are_checked_converted_and_split_without_a_crash(
+    seed: int, tokenizer: Any, tmp_path: Path
+) -> None:
+    rng = random.Random(seed)
+    rows = [*GOOD, chat(user(), call(), answer(), said(), tools=[TOOL]), rng.choice([PAIR, COMPLETIONS[0], ALPACA[0]])]
+    data = bytearray(written(tmp_path / "a", rows).read_bytes())
+    for _ in range(rng.randint(1, 10)):
+        at = rng.randrange(len(data))
+        new = rng.choice(
+            [b'"', b"{", b"]", b"null", b"\\ud800", b"[[[[" * 300, b"1e999", rng.randbytes(3), data[at : at + 99]]
+        )
+        data[at : at + rng.choice((0, 0, 1, 40))] = new
+    path = tmp_path / f"a{rng.choice(['.jsonl', '.json', '.csv', '.txt'])}"
+    path.write_bytes(data)
+    for work in (
+        lambda: check(path, tokenizer=tokenizer, quarantine=tmp_path / "q.jsonl", against=path),
+        lambda: convert(path, tmp_path / "b.jsonl", rng.choice(["openai_chat", "sharegpt", "alpaca"])),
+        lambda: split(path, tmp_path / "t.jsonl", tmp_path / "h.jsonl", skip_faulty=True),
+    ):
+        with contextlib.suppress(InputError):
+            work()

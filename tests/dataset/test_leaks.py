@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from groundtune.dataset import leaks
+from groundtune.dataset import leak_candidates, leaks
 from groundtune.dataset.checks import check
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.leaks import agree, other_numbers
@@ -107,8 +107,8 @@ def test_what_is_no_leak(tmp_path: Path) -> None:
 
 
 def test_many_rows_go_through_candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "_MOST_EMBEDDED", 60)
-    monkeypatch.setattr(leaks, "_MOST_HELD", 30)
+    monkeypatch.setattr(leak_candidates, "_MOST_EMBEDDED", 60)
+    monkeypatch.setattr(leak_candidates, "_MOST_HELD", 30)
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("bcdfglmnprst"), 3)) + "a" + str(chr(97 + n % 26)) for n in range(400)]
     train = [chat(" ".join(rng.choice(words, 8)) + "?", " ".join(rng.choice(words, 3))) for _ in range(500)]

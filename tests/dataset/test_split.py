@@ -135,7 +135,7 @@ def test_half_characters_are_kept_as_they_are_and_lists_need_lines(tmp_path: Pat
     rows = [chat("tea \ud83d?"), chat("quite another thing")]
     _, train, held = divided(written(tmp_path / "a.jsonl", rows))
     assert sorted(map(json.dumps, train + held)) == sorted(map(json.dumps, rows))
-    with pytest.raises(InputError, match="ends? in .jsonl"):
+    with pytest.raises(InputError, match="end in"):
         split(tmp_path / "a.jsonl", tmp_path / "t.csv", tmp_path / "h.csv")
 
 

@@ -25,7 +25,7 @@ from groundtune.dataset.stats import MOST_NAMES, measure
 from groundtune.dataset.stats_duplicates import ExactCopies, near_twins
 from groundtune.dataset.stats_odd import Longest, oddest
 from groundtune.dataset.stats_page import findings, render_page, verdict
-from groundtune.dataset.stats_sample import SampledRow, UniformSample, characters_of, thin
+from groundtune.dataset.stats_sample import HUGE_CHARACTERS, SampledRow, UniformSample, characters_of, thin
 from groundtune.dataset.stats_tokens import distribution, share, shown_rows, token_statistics
 from groundtune.dataset.stats_words import languages, vocabulary
 from groundtune.errors import ConfigError, InputError
@@ -136,6 +136,18 @@ def test_no_rows_at_all(tiny_tokenizer: Any) -> None:
     page = Page(render_page(found, name="x.jsonl", model="m"))
     assert not page.faults and "1 row cannot be read" in page.text
     json.dumps(found, allow_nan=False)
+
+
+def test_a_huge_row_is_counted_and_not_tokenized(tiny_tokenizer: Any) -> None:
+    huge = chat("q", "boat " * (HUGE_CHARACTERS // 5 + 1))
+    found = measure(as_items([chat("a", "b"), huge, huge]), tiny_tokenizer, CONTEXT, embed=embed)
+    assert found["counts"]["examples"] == 3 and found["counts"]["huge"] == 2
+    assert found["sample"] == {"rows": 1, "of": 3, "every_row": True}
+    assert found["duplicates"]["exact"]["copies"] == 1
+    assert found["longest"][0]["tokens"] is None
+    page = Page(render_page(found, name="x", model="m"))
+    assert verdict(found, "m") == "3 examples. 1 was tokenized, within m's 40 tokens."
+    assert "2 rows of over 2,000,000 characters were only counted" in page.text and "not tokenized" in page.text
 
 
 # --- the sample
@@ -249,7 +261,7 @@ def test_pieces_know_rare_broken_and_unknown(tiny_tokenizer: Any) -> None:
     pieces = found["pieces"]
     assert pieces["vocabulary"] == 400
     assert pieces["broken_share"] > 0.2  # no Chinese character is in this vocabulary
-    assert pieces["rare"] == 0 and pieces["unknown_share"] == 0.0
+    assert pieces["rare"] == 0 and pieces["unknown_share"] is None  # this tokenizer has no token for the unknown
     plain, _ = token_statistics(rows_of([chat("hello", "there")]), tiny_tokenizer, CONTEXT)
     assert plain["pieces"]["broken_share"] == 0.0
     assert plain["pieces"]["rare_share"] > 0.5
@@ -528,7 +540,7 @@ def test_a_tiny_dataset_has_a_page(items: list[Conversation], tiny_tokenizer: An
 def test_verdict_and_findings_are_plain(tiny_tokenizer: Any, small: dict[str, Any]) -> None:
     assert re.fullmatch(r"60 examples; \d+ % do not fit m's 40 tokens\.", verdict(small, "m"))
     one = measure(as_items([chat("Hi", "Hello")]), tiny_tokenizer, CONTEXT)
-    assert verdict(one, "m") == "1 example, all within m's 40 tokens."
+    assert verdict(one, "m") == "1 example, within m's 40 tokens."
     two = measure(as_items([chat("a", "b"), chat("a", "b"), chat("a", "c")]), tiny_tokenizer, CONTEXT)
     assert findings(two)[:2] == [
         "1 row repeats another row word for word.",

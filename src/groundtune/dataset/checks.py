@@ -18,7 +18,7 @@ from groundtune.dataset.checks_tokens import TokenCounter
 from groundtune.dataset.files import Reader, detect_format, row_writer
 from groundtune.dataset.findings import CheckReport
 from groundtune.dataset.item_text import trained_on
-from groundtune.dataset.leaks import Embed
+from groundtune.dataset.leak_candidates import Embed
 from groundtune.dataset.render import Truncation
 from groundtune.errors import InputError
 

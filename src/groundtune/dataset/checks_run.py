@@ -16,7 +16,8 @@ from groundtune.dataset.files import Item, Reader, RowWriter, detect_format, sco
 from groundtune.dataset.findings import CODES, CheckReport, Findings, Severity
 from groundtune.dataset.formats.columns import Mapped
 from groundtune.dataset.item_text import trained_on
-from groundtune.dataset.leaks import Embed, Leaks
+from groundtune.dataset.leak_candidates import Embed
+from groundtune.dataset.leaks import Leaks
 from groundtune.dataset.render import Truncation
 from groundtune.dataset.repeats import Repeats
 from groundtune.dataset.rows import Broken, first_rows, rows, without_blank

@@ -17,6 +17,7 @@ from groundtune.dataset.stats_duplicates import ExactCopies, near_twins
 from groundtune.dataset.stats_odd import Longest, oddest, snippet
 from groundtune.dataset.stats_sample import (
     HEAD_CHARACTERS,
+    HUGE_CHARACTERS,
     SampledRow,
     UniformSample,
     answered,
@@ -57,6 +58,7 @@ class Counts:
     faults: Counter[str] = field(default_factory=Counter)
     first_fault: dict[str, tuple[int, str]] = field(default_factory=dict)
     faulty: int = 0
+    huge: int = 0
     with_tools: int = 0
     with_calls: int = 0
     with_sources: int = 0
@@ -74,6 +76,7 @@ class Counts:
         turns = turns_of(item)
         self.examples += 1
         self.characters += characters
+        self.huge += characters > HUGE_CHARACTERS
         self.kinds["preference" if isinstance(item, Preference) else "conversation"] += 1
         self.turns[min(len(turns), 1000)] += 1
         self.with_sources += bool(item.source)
@@ -106,6 +109,7 @@ class Counts:
                 ],
             },
             "characters": self.characters,
+            "huge": self.huge,
             "kinds": dict(self.kinds),
             "turns": {
                 "total": total,
@@ -173,7 +177,8 @@ def measure(
             counts.add(found.item, row.characters)
             copies.offer(row)
             longest.offer(row)
-            sample.offer(row)
+            if row.characters <= HUGE_CHARACTERS:
+                sample.offer(row)
         if number % 1000 == 0:
             progress("read", number, 0)
     rows = sample.rows()
@@ -191,7 +196,7 @@ def measure(
     return {
         "counts": counts.figures(),
         "context_tokens": context_tokens,
-        "sample": {"rows": len(rows), "of": counts.examples, "every_row": len(rows) == counts.examples},
+        "sample": {"rows": len(rows), "of": counts.examples, "every_row": len(rows) + counts.huge == counts.examples},
         **close,
         "vocabulary": words,
         "languages": spoken,
@@ -203,8 +208,8 @@ def measure(
 
 
 def _tokens(row: SampledRow, lengths: dict[int, int], tokenizer: PreTrainedTokenizerBase) -> int | None:
-    if row.number in lengths:
-        return lengths[row.number]
+    if row.number in lengths or row.characters > HUGE_CHARACTERS:
+        return lengths.get(row.number)
     rendered = render_row(tokenizer, row.item)
     return None if isinstance(rendered, str) else len(rendered.ids)
 

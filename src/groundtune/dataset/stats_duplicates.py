@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundtune.dataset.stats_sample import SampledRow, answered, asked, text_of, turns_of
+from groundtune.dataset.stats_sample import HUGE_CHARACTERS, SampledRow, answered, asked, text_of, turns_of
 from groundtune.dataset.stats_words import words_of
 
 SHOWN = 12
@@ -25,7 +25,7 @@ NEAR = 0.8
 
 def digest_of(text: str) -> int:
     """Eight bytes of a text's hash; case, spaces and punctuation do not count."""
-    normal = " ".join(words_of(text)) or text.strip()
+    normal = (" ".join(words_of(text)) if len(text) <= HUGE_CHARACTERS else "") or text.strip()
     return int.from_bytes(hashlib.blake2b(normal.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from groundtune.dataset.stats_sample import HUGE_CHARACTERS
 from groundtune.dataset.stats_sections import Stats, contents, language, lengths, mask, words
 from groundtune.page.document import PageSection, render_document
 from groundtune.page.parts import scroll
@@ -29,11 +30,12 @@ def verdict(stats: Stats, model: str) -> str:
     context = f"{model}'s {count(stats['context_tokens'])} tokens"
     if not tokens["rendered"]:
         return f"{told}, none that can be trained on."
-    if tokens["refused_examples"]:
-        told += f", {count(tokens['rendered'])} of those measured can be trained on"
+    fewer = tokens["rendered"] < stats["sample"]["rows"] or stats["counts"]["huge"]
+    if fewer:
+        told += f". {count(tokens['rendered'])} {'was' if tokens['rendered'] == 1 else 'were'} tokenized"
     if not tokens["too_long"]["examples"]:
-        return f"{told}, all within {context}."
-    return f"{told}; {percent(tokens['too_long']['share'])} do not fit {context}."
+        return f"{told}, {'all ' if tokens['rendered'] > 1 else ''}within {context}."
+    return f"{told}; {percent(tokens['too_long']['share'])}{' of these' if fewer else ''} do not fit {context}."
 
 
 def findings(stats: Stats) -> list[str]:
@@ -42,6 +44,10 @@ def findings(stats: Stats) -> list[str]:
     told = []
     if n := counts["unreadable"]["rows"]:
         told.append(f"{_rows(n)} cannot be read and would be left out.")
+    if n := counts["huge"]:
+        told.append(
+            f"{_rows(n)} of over {count(HUGE_CHARACTERS)} characters {'was' if n == 1 else 'were'} only counted."
+        )
     if n := tokens["refused_examples"]:
         told.append(f"{_examples(n)} cannot be trained on: {tokens['refused'][0]['reason']}.")
     if n := copies["exact"]["copies"]:
@@ -226,7 +232,7 @@ def _standing_out(stats: Stats) -> str:
     odd = [[_deviation(e), f"line {e['line']}", e["asked"], e["answered"]] for e in found["examples"]]
     long = [
         [
-            f"{count(e['tokens'])} tokens",
+            f"{count(e['tokens'])} tokens" if e["tokens"] is not None else "not tokenized",
             f"line {e['line']}, {count(e['characters'])} characters",
             e["asked"],
             e["answered"],

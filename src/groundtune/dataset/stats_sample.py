@@ -13,6 +13,8 @@ from groundtune.records import Conversation, Message, Preference
 SAMPLE_ROWS = 20_000
 #: most characters that the sampled rows may hold together
 SAMPLE_CHARACTERS = 100_000_000
+#: a row with more characters is counted and compared for copies only: a tokenizer takes 200 bytes of memory a character
+HUGE_CHARACTERS = 2_000_000
 #: characters of a row that are embedded, or looked at for its language
 HEAD_CHARACTERS = 2_000
 

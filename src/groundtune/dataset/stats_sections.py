@@ -39,7 +39,7 @@ def contents(stats: Stats) -> str:
     ]
     named = {name or "without a split": n for name, n in counts["splits"].items()}
     if set(named) != {"without a split"}:
-        blocks.append(("Splits", bars(list(named.items()), total)))
+        blocks.append(("Splits", bars(list(named.items()), total, sort="long")))
     if len(counts["kinds"]) > 1 or "preference" in counts["kinds"]:
         blocks.append(("Kinds", bars(list(counts["kinds"].items()), total)))
     systems = counts["system_messages"]
@@ -118,8 +118,10 @@ def lengths(stats: Stats) -> str:
         lead = f"Every example fits into {count(limit)} tokens."
     else:
         lead = f"Every sampled example fits into {count(limit)} tokens{interval}."
+    seen = any(tokens[key] and tokens[key]["bars"][-1]["high"] >= limit for key, *_ in told)
+    line = "; the dashed line is the context" if seen else "; the context lies far to the right"
     return (
-        f'<p class="lead">{esc(lead)} Bars count examples by their number of tokens; the dashed line is the context.</p>'
+        f'<p class="lead">{esc(lead)} Bars count examples by their number of tokens{line}.</p>'
         f'<div class="panels{" three" if len(panels) == 3 else ""}">{"".join(panels)}</div>{_refused(tokens)}'
     )
 
@@ -159,12 +161,15 @@ def words(stats: Stats) -> str:
     entries = [
         ("Words", count(found["words"]), "running words of questions and answers"),
         ("Different words", types, f"{percent(found['once'] / max(found['types'], 1))} of them stand there once"),
-        ("Tokens a word", DASH if cut is None else f"{cut:.2f}", "1.3 is usual for a model that knows the language"),
+        ("Tokens a word", DASH if cut is None else f"{cut:.2f}", "OpenAI's rule of thumb for English is 1.3"),
         ("Vocabulary in use", percent(pieces["used"] / pieces["vocabulary"]), f"{count(pieces['used'])} of {count(pieces['vocabulary'])} entries"),
         ("Rare entries", percent(pieces["rare_share"]), "of all tokens are entries seen under five times"),
-        ("Unknown", percent(pieces["unknown_share"]), "of all tokens stand for what the vocabulary lacks"),
         ("Broken characters", percent(pieces["broken_share"]), "of all tokens are only a part of a character"),
     ]  # fmt: skip
+    if pieces["unknown_share"] is not None:
+        entries.append(
+            ("Unknown", percent(pieces["unknown_share"]), "of all tokens stand for what the vocabulary lacks")
+        )
     frequent = [(w["word"], w["count"]) for w in found["frequent"][:24]]
     drawn = curve(found["growth"], "words read", "different words", "Different words against words read")
     return (

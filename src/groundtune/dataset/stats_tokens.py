@@ -175,7 +175,7 @@ def _piece_figures(counts: np.ndarray[Any, np.dtype[np.int64]], tokenizer: PreTr
         "used": len(used),
         "rare": len(rare),
         "rare_share": int(counts[rare].sum()) / total if total else None,
-        "unknown_share": (int(counts[unknown]) / total if total else None) if isinstance(unknown, int) else 0.0,
+        "unknown_share": int(counts[unknown]) / total if total and isinstance(unknown, int) else None,
         "broken_share": int(counts[broken].sum()) / total if total else None,
     }
 

@@ -95,7 +95,7 @@ class NearDuplicates(Generic[Key]):
         return next(self._add([(key, signature)]), None)
 
     def add_all(self, items: Iterable[tuple[Key, str]]) -> Iterator[Near[Key, Key]]:
-        """As :meth:`add` for each item in turn, faster: yields those that are like an earlier one, the others are held."""
+        """As :meth:`add` for each item in turn, faster: yields those like an earlier one, holds the others."""
         for batch in _batches(items):
             yield from self._add(batch)
 

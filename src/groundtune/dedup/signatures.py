@@ -1,6 +1,6 @@
 """From a text to what is compared of it: its normalised form, its exact key, its MinHash signature.
 
-The sketch is rensa's R-MinHash over word 3-shingles (A. Broder 1997 for the idea; S. Dahlgaard et al., arXiv 1704.04370,
+The sketch is rensa's R-MinHash over word 3-shingles (A. Broder 1997; S. Dahlgaard et al., arXiv 1704.04370,
 for the fast sketch): 128 slots, 32 bits each. Leaves out how signatures are searched (``near``).
 """
 

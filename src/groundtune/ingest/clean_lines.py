@@ -37,7 +37,7 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A line found on most pages. ``fixed[i]`` is its i-th number, or None where that counts the pages by ``offset``."""
+    """A line found on most pages. ``fixed[i]`` is its i-th number, None where that is the page plus ``offsets[i]``."""
 
     fixed: tuple[int | None, ...]
     offsets: tuple[int, ...]
@@ -130,7 +130,7 @@ def _running(pages: list[_Page]) -> dict[str, _Running]:
 
 
 def _countable(masked: str) -> bool:
-    """True where a line's number may be a page number: "page 0 of 0", "- 0 -", "annual report of the club 0"; not "step 0"."""
+    """True where a number may be the page's: "page 0 of 0", "- 0 -", "annual report of the club 0"; not "step 0"."""
     words = re.findall(r"[^\W\d_]+", masked)
     return not words or len(words) > 2 or _PAGE_WORD.search(masked) is not None
 
@@ -155,14 +155,14 @@ def _rule(found: list[tuple[int, tuple[int, ...]]], countable: bool) -> _Running
 def _page_without(page: _Page, running: dict[str, _Running], tally: Tally) -> Iterator[Section]:
     lines = _lines(page)
     gone: dict[tuple[int, int], tuple[str, str]] = {}
-    for section, number, line in _candidates(lines):
+    for place, number, line in _candidates(lines):
         masked, numbers = _masked(line)
         rule = running.get(masked)
         if not rule or not rule.fits(numbers, page.number):
             continue
-        titled = line in page.sections[section].heading
+        titled = line in page.sections[place].heading
         if not titled if rule.counts_pages else page.number != rule.first_page:
-            gone[section, number] = ("page_numbers" if rule.counts_pages else "running_lines", line)
+            gone[place, number] = ("page_numbers" if rule.counts_pages else "running_lines", line)
     if not gone or len(gone) == len(lines):
         yield from page.sections
         return

@@ -9,14 +9,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from groundtune.config import IngestConfig
 from groundtune.ingest.clean import CleaningReport, Tally, clean_sections
+from groundtune.ingest.clean_lines import SiteLines
 from groundtune.ingest.clean_report import KINDS, NO_CHANGES
 from groundtune.ingest.duplicates import DocumentSigner
 from groundtune.ingest.language import language_of
 from groundtune.ingest.redact import redact_sections
 from groundtune.ingest.redact_names import names_of
+from groundtune.ingest.section_files import rewrite, sections_of
+from groundtune.ingest.sources import is_address
 from groundtune.records import Section
 
 _SAMPLE_CHARACTERS = 20_000
@@ -71,20 +75,27 @@ class Cleaner:
         return tally.report().with_samples(lambda text: redact(text, kinds, self.names)[0]) if kinds else tally.report()
 
 
-def read_names(path: Path) -> tuple[str, ...]:
-    """The names of a file, one a line.
+def without_site_lines(folder: Path, heads: Sequence[dict[str, Any]]) -> None:
+    """Take the lines that repeat over the pages of one site out of their files; the heads count them.
 
-    Raises:
-        InputError: no such file, or none in it.
+    Args:
+        folder: where the documents' files are.
+        heads: of all documents; those whose path is a web address are looked at.
     """
-    from groundtune.errors import InputError
-    from groundtune.ingest import reading
-
-    reading.check_file(path, "a text file with one name a line")
-    names = tuple(dict.fromkeys(line.strip() for line in reading.lines(path) if line.strip()))
-    if not names:
-        raise InputError(f"{path}: holds no name", expected="one name a line")
-    return names
+    sites: dict[str, list[dict[str, Any]]] = {}
+    for head in heads:
+        if is_address(head["path"]):
+            sites.setdefault(urlsplit(head["path"]).netloc, []).append(head)
+    for pages in sites.values():
+        repeated = SiteLines()
+        for head in pages:
+            repeated.add(sections_of(folder / f"{head['id']}.jsonl"))
+        for head in pages if repeated.found else ():
+            file, tally = folder / f"{head['id']}.jsonl", Tally()
+            rest = repeated.without(head["path"], sections_of(file), tally)
+            if changes := tally.report().to_json():
+                head["changes"] = {**head["changes"], **changes}
+                rewrite(file, head, rest)
 
 
 def merge(
@@ -114,10 +125,11 @@ def merge(
 
 def in_words(cleaning: Mapping[str, Any]) -> list[str]:
     """A report of :func:`merge` as lines for people; none where nothing was changed or found."""
-    lines = [f"cleaned {row['count']:,} {KINDS[kind]}" for kind, row in cleaning.get("changes", {}).items()]
-    personal = cleaning.get("personal", {})
-    done = [kind for kind in personal if kind in cleaning["redacted"]]
-    open_ = [kind for kind in personal if kind not in cleaning["redacted"]]
+    changes, personal = cleaning.get("changes", {}), cleaning.get("personal", {})
+    lines = [f"cleaned {changes[kind]['count']:,} {text}" for kind, text in KINDS.items() if kind in changes]
+    found = [kind for kind in KINDS if kind in personal]
+    done = [kind for kind in found if kind in cleaning["redacted"]]
+    open_ = [kind for kind in found if kind not in cleaning["redacted"]]
     if done:
         lines.append(f"redacted {_counted(personal, done)}")
     if open_:

@@ -24,8 +24,8 @@ _LEAST_TOKENS = 50
 #: a capital inside a sentence: after a small letter, a digit or a comma and a blank
 _NAME = re.compile(r"(?<=[^\W_A-Z][ ,] )[A-Z][^\W_]{1,40}|(?<=[^\W_A-Z] )[A-Z][^\W_]{1,40}")
 _NEGATION = re.compile(
-    r"\b(?:not|no|never|none|nor|neither|cannot|without|except|unless|\w{2,6}n['’]t|nicht|kein\w{0,2}|nie|niemals|ohne|außer|"
-    r"weder|ne|pas|jamais|sans|sauf|sin|nunca|salvo|não|sem|niet|geen|nooit|zonder|non|senza)\b",
+    r"\b(?:not|no|never|none|nor|neither|cannot|without|except|unless|\w{2,6}n['’]t|nicht|kein\w{0,2}|nie|niemals|ohne|"
+    r"außer|weder|ne|pas|jamais|sans|sauf|sin|nunca|salvo|não|sem|niet|geen|nooit|zonder|non|senza)\b",
     re.IGNORECASE,
 )
 
@@ -109,8 +109,11 @@ class Twin:
             return f"the same text as {self.like}, which is kept"
         percent = f"{self.similarity:.0%}"
         if self.duplicate:
-            return f"nearly the same text as {self.like}, which is kept ({percent} of its word sequences, all numbers and names)"
-        return f"similar to {self.like} ({percent} of its word sequences), but with other {' and '.join(self.differs)}: both are kept"
+            return (
+                f"nearly the same text as {self.like}, which is kept ({percent} of the wording, all numbers and names)"
+            )
+        other = " and ".join(self.differs)
+        return f"similar to {self.like} ({percent} of the wording), but with other {other}: both are kept"
 
 
 def document_duplicates(documents: Iterable[tuple[str, DocumentSignature]]) -> list[Twin]:

@@ -18,7 +18,8 @@ from typing import Any
 
 from groundtune.errors import InputError
 from groundtune.ingest.crawl import delete_fetched
-from groundtune.ingest.ingest import FORGOTTEN, as_document, read_result
+from groundtune.ingest.ingest import FORGOTTEN, read_result
+from groundtune.ingest.section_files import as_document
 from groundtune.ingest.sources import WEB, is_address
 from groundtune.records import Document
 from groundtune.workspace import Workspace, digest, write_json

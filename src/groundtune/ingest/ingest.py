@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from groundtune import registry
 from groundtune.config import Config
 from groundtune.errors import InputError
 from groundtune.ingest.duplicates import DocumentSignature, document_duplicates
+from groundtune.ingest.redact_names import read_names
+from groundtune.ingest.section_files import as_document, first_line, sections_of
 from groundtune.ingest.sources import Progress, Skipped, gather, is_address, loaders_by_extension
 from groundtune.ingest.worker import Job, Readers
 from groundtune.records import Document, Section
@@ -30,7 +32,6 @@ from groundtune.workspace import Workspace, digest, file_digest
 #: raised when what loaders write changes, so that old sections are not reused
 VERSION = 2
 FORGOTTEN = "forgotten.json"
-_DOCUMENT_FIELDS = {field.name for field in fields(Document)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def ingest(
     files, skipped = gather(workspace, named, config.crawl, refresh=refresh, progress=progress)
     jobs, refused = _accepted(workspace, files, questions)
     skipped += refused
-    names = cleaning.read_names(workspace.root / config.ingest.names) if config.ingest.names else ()
+    names = read_names(workspace.root / config.ingest.names) if config.ingest.names else ()
     settings = config.ingest.model_dump(mode="json")
     key = {k: v for k, v in settings.items() if k not in {"seconds_per_file", "megabytes_per_file"}}
     ocr = config.ingest.ocr == "auto" and importlib.util.find_spec("rapidocr") is not None
@@ -104,6 +105,8 @@ def ingest(
             for path, name, loader, sha in jobs
         ]  # fmt: skip
         heads, faults = _read_all(todo, config, reusable, progress)
+        if config.ingest.boilerplate:
+            cleaning.without_site_lines(folder, heads)
         twins = document_duplicates((h["path"], DocumentSignature.from_json(h["signature"])) for h in heads)
         dropped = {t.document: t.reason() for t in twins if t.duplicate and config.ingest.duplicates == "drop"}
         documents = [as_document(head) for head in heads if head["path"] not in dropped]
@@ -212,7 +215,8 @@ def _read_all(
 
 def _one(readers: Readers, job: Job, reusable: Path | None) -> dict[str, Any]:
     target = Path(job.target)
-    if not target.exists() and reusable and (reusable / target.name).exists():
+    web = is_address(job.head["path"])  # what repeats over a site is taken out of all its pages together
+    if not target.exists() and reusable and not web and (reusable / target.name).exists():
         half = target.with_suffix(".part")
         shutil.copyfile(reusable / target.name, half)
         half.replace(target)
@@ -221,21 +225,9 @@ def _one(readers: Readers, job: Job, reusable: Path | None) -> dict[str, Any]:
     return first_line(target)
 
 
-def first_line(path: Path) -> dict[str, Any]:
-    """The head of a document's file: the Document's fields and ``report``, what was cleaned in it."""
-    with path.open(encoding="utf-8") as lines:
-        head: dict[str, Any] = json.loads(next(lines))
-    return head
-
-
 def left_out(folder: Path, document: Document) -> list[str]:
     """What of a document did not come in, such as its scanned pages; a line each."""
     return list(first_line(folder / f"{document.id}.jsonl").get("left_out", ()))
-
-
-def as_document(head: Mapping[str, Any]) -> Document:
-    """The Document of a head."""
-    return Document(**{name: value for name, value in head.items() if name in _DOCUMENT_FIELDS})
 
 
 def read_result(workspace: Workspace, folder: Path | None = None) -> IngestResult:
@@ -261,10 +253,7 @@ def ingested_explicitly(workspace: Workspace) -> bool:
 
 def read_sections(folder: Path, document: Document) -> Iterator[Section]:
     """A document's sections, one at a time."""
-    with (folder / f"{document.id}.jsonl").open(encoding="utf-8") as lines:
-        next(lines)
-        for line in lines:
-            yield Section(**json.loads(line))
+    return sections_of(folder / f"{document.id}.jsonl")
 
 
 def documents_digest(workspace: Workspace) -> str:

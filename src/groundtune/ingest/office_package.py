@@ -12,14 +12,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from groundtune.errors import InputError
-from groundtune.ingest import reading, xml_tree
+from groundtune.ingest import archives, reading, xml_tree
 
 
 class Package:
     """An open package; a context manager.
 
     Args:
-        path: the file, checked by :func:`reading.check_zip`.
+        path: the file, checked by :func:`archives.check_zip`.
         kind: what it is, for errors.
     """
 
@@ -38,7 +38,7 @@ class Package:
         """A part as a binary stream.
 
         Raises:
-            reading.ARCHIVE_ERRORS: not there, or damaged.
+            archives.ERRORS: not there, or damaged.
         """
         return self._archive.open(name)
 
@@ -51,8 +51,8 @@ class Package:
         if name not in self.names:
             return None
         try:
-            return xml_tree.parse(reading.read_part(self._archive, name))
-        except reading.ARCHIVE_ERRORS as error:
+            return xml_tree.parse(archives.read_part(self._archive, name))
+        except archives.ERRORS as error:
             raise reading.damaged(self.path, self.kind, error) from error
 
     def optional_xml(self, name: str) -> Any:

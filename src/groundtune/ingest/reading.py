@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import codecs
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,29 +17,6 @@ from groundtune.errors import InputError
 _BLOCK_BYTES = 1 << 20
 _SAMPLE_BYTES = 1 << 15
 _MAX_LINE_CHARACTERS = 16_000
-#: a ZIP archive over the first size is refused; over the second one where it unpacks to more than so many times its size
-_MAX_UNPACKED_BYTES, _SUSPICIOUS_BYTES, _MAX_UNPACKED_RATIO = 500 << 20, 50 << 20, 200
-#: a part of an archive that is read whole (one XML file) may have so many bytes
-_MAX_PART_BYTES = 128 << 20
-#: a member, or the beginning of one's name -> what such a ZIP archive is
-_ARCHIVES = (
-    ("word/", "a Word document (.docx)"),
-    ("xl/", "an Excel workbook (.xlsx)"),
-    ("ppt/", "a PowerPoint file (.pptx)"),
-    ("META-INF/container.xml", "an e-book (.epub)"),
-    ("content.xml", "an OpenDocument file (.odt, .ods or .odp)"),
-)
-#: what reading a member of an archive raises when the archive is damaged
-ARCHIVE_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    KeyError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
 #: first bytes -> what such a file is
 _SIGNATURES = (
     (b"%PDF-", "a PDF"),
@@ -116,54 +91,6 @@ def check_file(path: Path, kind: str, *, signature: bytes = b"") -> None:
     raise InputError(problem, expected=kind, next_step="give the file the extension of what it is, or export it again")
 
 
-def check_zip(path: Path, kind: str, *, must_hold: str) -> None:
-    """Check that a file is a whole ZIP archive of its kind, not encrypted, that unpacks to a bearable size.
-
-    Only the archive's directory is read here, and nothing is unpacked; :func:`read_part` trusts no size that it names.
-
-    Args:
-        path: the file.
-        kind: what it claims to be, with its article, as in "a Word document (.docx)".
-        must_hold: a member, or a folder ending in "/", that every such archive has.
-
-    Raises:
-        InputError: as :func:`check_file`; damaged, encrypted, another kind of archive, over 500 MiB unpacked, or over
-            50 MiB and more than 200 times its own size.
-    """
-    check_file(path, kind, signature=b"PK\x03\x04")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except ARCHIVE_ERRORS as error:
-        raise damaged(path, kind, error) from error
-    names = [member.filename for member in members]
-    if not any(name.startswith(must_hold) if must_hold.endswith("/") else name == must_hold for name in names):
-        other = next(
-            (what for mark, what in _ARCHIVES if any(n.startswith(mark) for n in names)), "another ZIP archive"
-        )
-        problem = f"{path} is {other}, not {kind}" if other != kind else f"{path} is {kind} without {must_hold!r}"
-        raise InputError(problem, expected=kind, next_step="give it the extension of what it is, or save it again")
-    if any(member.flag_bits & 1 for member in members):
-        raise InputError(f"{path} is encrypted", expected=kind, next_step="save it without a password")
-    unpacked, packed = sum(member.file_size for member in members), path.stat().st_size
-    if unpacked > _MAX_UNPACKED_BYTES or (unpacked > _SUSPICIOUS_BYTES and unpacked > _MAX_UNPACKED_RATIO * packed):
-        raise InputError(f"{path} unpacks from {packed:,} to {unpacked:,} bytes, as a ZIP bomb does",
-                         expected=f"{kind} of ordinary size", next_step="split it, or leave it out")  # fmt: skip
-
-
-def read_part(archive: zipfile.ZipFile, name: str) -> bytes:
-    """One member of an archive, unpacked in memory.
-
-    Raises:
-        ARCHIVE_ERRORS: not there, damaged, or over 128 MiB; callers name the file (see :func:`damaged`).
-    """
-    with archive.open(name) as stream:
-        data = stream.read(_MAX_PART_BYTES + 1)
-    if len(data) > _MAX_PART_BYTES:
-        raise ValueError(f"{name} has more than {_MAX_PART_BYTES >> 20} MiB")
-    return data
-
-
 def damaged(path: Path, kind: str, error: BaseException | str) -> InputError:
     """The error for a file that begins as its kind does and cannot be read to its end."""
     reason = " ".join(str(error).split()) or type(error).__name__
@@ -202,7 +129,7 @@ def _head(path: Path) -> bytes:
 
 
 def encoding_of(path: Path) -> str:
-    """The codec that decodes the whole file: byte order mark, else strict UTF-8, else detected from a sample.
+    """The codec that decodes the whole file: byte order mark, else zeros as UTF-16 has them, strict UTF-8, or detected.
 
     Reads the file once, one megabyte at a time. Detection is charset-normalizer's, on 32 KiB around the first byte that
     is not UTF-8, among the legacy encodings in common use.
@@ -211,9 +138,9 @@ def encoding_of(path: Path) -> str:
         InputError: the file holds NUL bytes or decodes in none of them; names the byte's offset from 0.
     """
     with path.open("rb") as stream:
-        head = stream.read(4)
-    encoding = next((name for mark, name in _BOMS if head.startswith(mark)), "utf-8")
-    wide = encoding in ("utf-16", "utf-32")
+        head = stream.read(4096)
+    encoding = next((name for mark, name in _BOMS if head.startswith(mark)), "") or _unmarked_wide(head) or "utf-8"
+    wide = encoding.startswith(("utf-16", "utf-32"))
     offset = _undecodable(path, encoding, nul_allowed=wide)
     if offset is None:
         return encoding
@@ -230,6 +157,19 @@ def encoding_of(path: Path) -> str:
     if offset is not None:
         _refuse(path, offset, f"does not decode as {encoding}, which the text before it seems to be")
     return encoding
+
+
+def _unmarked_wide(head: bytes) -> str:
+    """UTF-16 or UTF-32 without a byte order mark, told by where the zeros of its ASCII characters stand; else ""."""
+    for width, order in ((4, "le"), (4, "be"), (2, "le"), (2, "be")):
+        places = [head[i : len(head) // width * width : width] for i in range(width)]
+        if order == "be":
+            places.reverse()
+        lowest, *others = places
+        mostly_zero = all(place.count(0) > len(place) / 2 for place in others)
+        if len(lowest) >= 4 and not lowest.count(0) and mostly_zero and (width == 2 or not others[-1].strip(b"\x00")):
+            return f"utf-{8 * width}-{order}"
+    return ""
 
 
 def _refuse(path: Path, offset: int, why: str) -> NoReturn:

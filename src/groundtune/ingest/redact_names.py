@@ -122,7 +122,8 @@ def read_names(path: Path) -> tuple[str, ...]:
         if not name or name[0] == "#":
             continue
         if len(name) > _LONGEST_LINE or not names_of([name]).by_first:
-            raise InputError(f"{path}:{number}: {name[:20]!r} is no name", expected="one name a line, of two letters and more",
+            raise InputError(f"{path}:{number}: {name[:20]!r} is no name",
+                             expected="one name a line, of two letters and more",
                              next_step="correct the line, or put # before it")  # fmt: skip
         names.append(name)
     if not names:

@@ -217,7 +217,7 @@ def document(package: Package) -> Iterator[Block]:
     """All blocks of a document; what its headers and footers say comes once, at the end.
 
     Raises:
-        reading.ARCHIVE_ERRORS, InputError: damaged.
+        archives.ERRORS, InputError: damaged.
     """
     main = package.main_part("word/document.xml")
     relations = package.relations(main)

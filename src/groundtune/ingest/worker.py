@@ -26,6 +26,7 @@ from groundtune import registry
 from groundtune.config import IngestConfig
 from groundtune.errors import GroundtuneError, InputError
 from groundtune.ingest.reading import LoadOptions
+from groundtune.ingest.section_files import as_line
 from groundtune.records import Section
 
 _POLL_SECONDS = 0.05
@@ -221,7 +222,7 @@ def read_one(job: Job) -> dict[str, Any]:
         with body.open("w", encoding="utf-8", newline="\n") as out:
             for section in sections:
                 title = title or section.heading.split(" > ")[0].strip()
-                out.write(json.dumps(asdict(section), ensure_ascii=False) + "\n")
+                out.write(as_line(section))
         if not body.stat().st_size:
             raise InputError(f"{job.head['path']}: holds no text")
         head = {
@@ -231,7 +232,7 @@ def read_one(job: Job) -> dict[str, Any]:
             "left_out": list(left_out),
         }
         with half.open("w", encoding="utf-8", newline="\n") as out:
-            out.write(json.dumps(head, ensure_ascii=False) + "\n")
+            out.write(as_line(head))
             with body.open(encoding="utf-8", newline="\n") as lines:
                 for line in lines:
                     out.write(line)

@@ -6,7 +6,7 @@ Shared by the loaders of office files, OpenDocument, e-books and XML. Leaves out
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 #: a document type that declares entities can be a bomb; libxml2 stops those that expand, and none is expanded here
@@ -77,6 +77,33 @@ def units(stream: IO[bytes]) -> Iterator[Any]:
         raise ValueError(str(error)) from error
     if root is not None and not some:
         yield root
+
+
+def check(stream: IO[bytes], start: Callable[[str, Mapping[str, str]], None]) -> None:
+    """Read a document to its end in bounded memory, for libraries that trip over one that is not well-formed.
+
+    Args:
+        stream: the document.
+        start: called for each element with its name, without namespace, and its attributes, whose names keep theirs.
+
+    Raises:
+        ValueError: as :func:`parse`.
+    """
+    from lxml import etree
+
+    class Target:
+        def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+            start(tag[tag.rfind("}") + 1 :], attributes)
+
+        def close(self) -> None: ...
+
+    parser = etree.XMLParser(**_SAFE, remove_comments=True, target=Target())
+    try:
+        while data := stream.read(1 << 20):
+            parser.feed(data)
+        parser.close()
+    except (etree.XMLSyntaxError, LookupError) as error:
+        raise ValueError(str(error)) from error
 
 
 def local(element: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from groundtune.ingest import reading, sectioning, word_blocks
+from groundtune.ingest import archives, reading, sectioning, word_blocks
 from groundtune.ingest.office_package import Package
 from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.records import Section
@@ -26,14 +26,14 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
     Raises:
         InputError: missing, empty, another kind of file, damaged, encrypted, a ZIP bomb, or without text.
     """
-    reading.check_zip(path, _KIND, must_hold="word/")
+    archives.check_zip(path, _KIND, must_hold="word/")
     empty = True
     try:
         with Package(path, _KIND) as package:
             for section in sectioning.sections(word_blocks.document(package)):
                 empty = False
                 yield section
-    except reading.ARCHIVE_ERRORS as error:
+    except archives.ERRORS as error:
         raise reading.damaged(path, _KIND, error) from error
     if empty:
         reading.refuse_blank(path, "a document with text")

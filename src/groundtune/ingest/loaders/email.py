@@ -212,9 +212,10 @@ def _decoded(part: Message) -> str:
 def _text(data: bytes, charset: str) -> str:
     mark = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else ""
     for name in (charset, mark, "utf-8-sig"):
+        wide = name.lower().replace("_", "-").startswith("utf-16")
         try:
-            if name:
-                return data.decode(name).replace("\x00", "")
+            if name:  # mail programs that end a line of two-byte characters with one byte leave half a character over
+                return data[: len(data) // 2 * 2 if wide else None].decode(name).replace("\x00", "")
         except (LookupError, UnicodeDecodeError):
             continue
     return data.decode("cp1252", "replace").replace("\x00", "")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from groundtune.errors import InputError
-from groundtune.ingest import html_blocks, reading, sectioning, xml_tree
+from groundtune.ingest import archives, html_blocks, reading, sectioning, xml_tree
 from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.sectioning import Block
 from groundtune.ingest.xml_tree import attribute, below, text_of
@@ -33,7 +33,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
     Raises:
         InputError: missing, empty, another kind of file, damaged, encrypted or locked, a ZIP bomb, or without text.
     """
-    reading.check_zip(path, _KIND, must_hold=_CONTAINER)
+    archives.check_zip(path, _KIND, must_hold=_CONTAINER)
     empty = True
     try:
         with zipfile.ZipFile(path) as archive:
@@ -43,7 +43,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
             for section in sectioning.sections(_blocks(archive)):
                 empty = False
                 yield section
-    except reading.ARCHIVE_ERRORS as error:
+    except archives.ERRORS as error:
         raise reading.damaged(path, _KIND, error) from error
     if empty:
         reading.refuse_blank(path, "a book with text")
@@ -53,15 +53,15 @@ def _locked(archive: zipfile.ZipFile) -> bool:
     """True where chapters are encrypted; fonts may be."""
     if "META-INF/encryption.xml" not in archive.namelist():
         return False
-    root = xml_tree.parse(reading.read_part(archive, "META-INF/encryption.xml"))
+    root = xml_tree.parse(archives.read_part(archive, "META-INF/encryption.xml"))
     names = (attribute(reference, "URI").lower() for reference in below(root, "CipherReference"))
     return any(name.endswith((".html", ".xhtml", ".htm", ".xml")) for name in names)
 
 
 def _blocks(archive: zipfile.ZipFile) -> Iterator[Block]:
-    container = xml_tree.parse(reading.read_part(archive, _CONTAINER))
+    container = xml_tree.parse(archives.read_part(archive, _CONTAINER))
     package = next((attribute(root, "full-path") for root in below(container, "rootfile")), "")
-    book = xml_tree.parse(reading.read_part(archive, package))
+    book = xml_tree.parse(archives.read_part(archive, package))
     folder = posixpath.dirname(package)
     items = {attribute(item, "id"): item for item in below(book, "item")}
     titles = _contents(archive, folder, items)
@@ -74,7 +74,7 @@ def _blocks(archive: zipfile.ZipFile) -> Iterator[Block]:
             continue
         name = _resolved(folder, attribute(item, "href"))
         if name in archive.namelist() and "html" in attribute(item, "media-type"):
-            yield from _chapter(reading.read_part(archive, name), title, titles.get(name, ""))
+            yield from _chapter(archives.read_part(archive, name), title, titles.get(name, ""))
 
 
 def _chapter(data: bytes, book: str, title: str) -> Iterator[Block]:
@@ -97,7 +97,7 @@ def _contents(archive: zipfile.ZipFile, folder: str, items: dict[str, Any]) -> d
         is_contents = "ncx" in attribute(item, "media-type") or "nav" in attribute(item, "properties").split()
         if not is_contents or name not in archive.namelist():
             continue
-        root = xml_tree.parse(reading.read_part(archive, name))
+        root = xml_tree.parse(archives.read_part(archive, name))
         base = posixpath.dirname(name)
         for point in below(root, "navPoint"):
             target = next((attribute(content, "src") for content in below(point, "content")), "")

@@ -19,7 +19,7 @@ from groundtune.records import Section
 
 EXTENSIONS = (".html", ".htm", ".xhtml")
 
-_MAX_BYTES = 32 << 20
+_MAX_BYTES = 24 << 20
 #: a longer page is a whole document rather than an article among menus, and finding its main text takes minutes
 _MAX_ARTICLE_CHARACTERS = 1 << 20
 _TAG = re.compile(r"<(?:!doctype|html|head|body|title|div|p|h[1-6]|table|ul|ol|article|section|main|span|a|br)\b", re.I)
@@ -40,7 +40,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
     """Yield one section a heading, with the path of headings above it.
 
     Raises:
-        InputError: missing, empty, over 32 MiB, no HTML, or without text.
+        InputError: missing, empty, over 24 MiB, no HTML, or without text.
     """
     reading.check_file(path, "an HTML page")
     if path.stat().st_size > _MAX_BYTES:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from groundtune.ingest import reading, sectioning, xml_tree
+from groundtune.ingest import archives, reading, sectioning, xml_tree
 from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.sectioning import Block
 from groundtune.ingest.table_grid import Cell, pipe_rows
@@ -60,7 +60,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
         for section in sectioning.sections(blocks, enough=enough):
             empty = False
             yield section
-    except reading.ARCHIVE_ERRORS as error:
+    except archives.ERRORS as error:
         raise reading.damaged(path, _KIND, error) from error
     if empty:
         reading.refuse_blank(path, "XML with text in it")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from groundtune.errors import InputError
-from groundtune.ingest import reading, sectioning
+from groundtune.ingest import archives, reading, sectioning
 from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.sectioning import Block
 from groundtune.ingest.table_grid import Cell, pipe_rows
@@ -45,12 +45,12 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
     if flat:
         reading.check_file(path, _KIND)
     else:
-        reading.check_zip(path, _KIND, must_hold="content.xml")
+        archives.check_zip(path, _KIND, must_hold="content.xml")
     try:
         for section in _flat(path) if flat else _zipped(path):
             empty = False
             yield section
-    except reading.ARCHIVE_ERRORS as error:
+    except archives.ERRORS as error:
         raise reading.damaged(path, _KIND, error) from error
     if empty:
         reading.refuse_blank(path, "a document with text")
@@ -64,7 +64,7 @@ def _flat(path: Path) -> Iterator[Section]:
 def _zipped(path: Path) -> Iterator[Section]:
     with zipfile.ZipFile(path) as archive:
         if "META-INF/manifest.xml" in archive.namelist():
-            manifest = parse(reading.read_part(archive, "META-INF/manifest.xml"))
+            manifest = parse(archives.read_part(archive, "META-INF/manifest.xml"))
             if next(below(manifest, "encryption-data"), None) is not None:
                 raise InputError(f"{path} is encrypted", expected=_KIND, next_step="save it without a password")
         levels: dict[str, set[int]] = {}
@@ -73,7 +73,7 @@ def _zipped(path: Path) -> Iterator[Section]:
             for style in children_of(stream, frozenset({"automatic-styles"})):
                 _note_style(style, levels, titles)
         if "styles.xml" in archive.namelist():
-            for style in below(parse(reading.read_part(archive, "styles.xml")), "list-style", "style"):
+            for style in below(parse(archives.read_part(archive, "styles.xml")), "list-style", "style"):
                 _note_style(style, levels, titles)
         with archive.open("content.xml") as stream:
             yield from _sections(stream, _Text(levels, titles, archive))
@@ -151,7 +151,7 @@ class _Text:
         name = posixpath.normpath(f"{href.removeprefix('./')}/content.xml")
         if self._archive is None or name not in self._archive.namelist():
             return
-        root = parse(reading.read_part(self._archive, name))
+        root = parse(archives.read_part(self._archive, name))
         if local(root) == "math":
             yield from _formula(root)
             return

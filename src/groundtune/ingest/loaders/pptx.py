@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from groundtune.ingest import omml, reading, sectioning
+from groundtune.ingest import archives, omml, reading, sectioning
 from groundtune.ingest.office_package import Package
 from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.table_grid import Cell, pipe_rows
@@ -34,7 +34,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
     Raises:
         InputError: missing, empty, another kind of file, damaged, encrypted, a ZIP bomb, or without text.
     """
-    reading.check_zip(path, _KIND, must_hold="ppt/")
+    archives.check_zip(path, _KIND, must_hold="ppt/")
     empty = True
     try:
         with Package(path, _KIND) as package:
@@ -43,7 +43,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
                 for piece in sectioning.split_long(text or title):
                     empty = False
                     yield Section(piece, page=number, heading=title)
-    except reading.ARCHIVE_ERRORS as error:
+    except archives.ERRORS as error:
         raise reading.damaged(path, _KIND, error) from error
     if empty:
         reading.refuse_blank(path, "slides with text")

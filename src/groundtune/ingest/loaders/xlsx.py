@@ -7,12 +7,12 @@ charts, whose numbers stand on a sheet, number formats other than dates, formula
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from groundtune.errors import InputError
-from groundtune.ingest import reading, rows, sheet_tables
+from groundtune.ingest import archives, reading, rows, sheet_tables, xml_tree
 from groundtune.ingest.office_package import Package
 from groundtune.ingest.reading import DEFAULT_OPTIONS, LoadOptions
 from groundtune.ingest.xml_tree import attribute, below, child, text_of
@@ -53,7 +53,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
                 yield from rows.section(text, None, sheet.name)
     except python_calamine.PasswordError as error:
         raise InputError(f"{path} is encrypted", expected=_KIND, next_step="save it without a password") from error
-    except (python_calamine.CalamineError, python_calamine.XmlError, *reading.ARCHIVE_ERRORS) as error:
+    except (python_calamine.CalamineError, python_calamine.XmlError, *archives.ERRORS) as error:
         raise reading.damaged(path, _KIND, error) from error
     except BaseException as error:  # a panic of the Rust code is no Exception
         if type(error).__name__ == "PanicException":
@@ -69,9 +69,11 @@ def _check(path: Path) -> bool:
     if suffix == ".xls":
         reading.check_file(path, "an Excel workbook (.xls)", signature=_OLE)
         return False
-    reading.check_zip(
+    archives.check_zip(
         path, _OPEN if suffix == ".ods" else _EXCEL, must_hold="content.xml" if suffix == ".ods" else "xl/"
     )
+    if suffix == ".ods":
+        _check_ods(path)
     if suffix in (".ods", ".xlsb"):
         return False
     with Package(path, _KIND) as package:
@@ -94,7 +96,7 @@ def _check_extent(path: Path, package: Package, name: str) -> None:
                     last_row = max(last_row, int(match[2]))
                     last_column = max(last_column, _column(match[1]))
                 seam = data[-20:]
-    except reading.ARCHIVE_ERRORS as error:
+    except archives.ERRORS as error:
         raise reading.damaged(path, _EXCEL, error) from error
     if last_row * last_column > _MAX_CELLS:
         raise InputError(
@@ -102,6 +104,29 @@ def _check_extent(path: Path, package: Package, name: str) -> None:
             expected=f"at most {_MAX_CELLS:,} cells in a sheet",
             next_step="delete the cells far from the others, or save the sheet as CSV",
         )
+
+
+def _check_ods(path: Path) -> None:
+    """Refuse content that is not well-formed, on which calamine hangs, and cells repeated without end."""
+    row = cells = 0
+
+    def count(name: str, attributes: Mapping[str, str]) -> None:
+        nonlocal row, cells
+        repeated = next((n for key, n in attributes.items() if key.endswith("}number-rows-repeated")), "1")
+        if name == "table-row":
+            row = int(repeated) if repeated.isdigit() else 1
+        elif name in ("table-cell", "covered-table-cell") and any(key.endswith("}value-type") for key in attributes):
+            times = next((n for key, n in attributes.items() if key.endswith("}number-columns-repeated")), "1")
+            cells += row * (int(times) if times.isdigit() else 1)
+
+    try:
+        with Package(path, _KIND) as package, package.open("content.xml") as stream:
+            xml_tree.check(stream, count)
+    except archives.ERRORS as error:
+        raise reading.damaged(path, _OPEN, error) from error
+    if cells > _MAX_CELLS:
+        raise InputError(f"{path} repeats cells to {cells:,} of them", expected=f"at most {_MAX_CELLS:,} cells",
+                         next_step="save the sheet as CSV")  # fmt: skip
 
 
 def _column(letters: bytes) -> int:
