@@ -29,7 +29,10 @@ _PACKAGES = (
     "tokenizers",
     "lancedb",
     "pypdfium2",
-    "markitdown",
+    "lxml",
+    "python-calamine",
+    "striprtf",
+    "rensa",
     "trafilatura",
     "numpy",
 )

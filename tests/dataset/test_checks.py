@@ -310,6 +310,26 @@ def test_running_text_is_not_asked_for_roles(tokenizer: Any, tmp_path: Path) -> 
     assert report.format == "text" and {f.code for f in report.findings} == {"mojibake"} and report.tokens > 900
 
 
+def test_endless_rows_are_estimated_and_endless_texts_counted_in_pieces(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from groundtune.dataset import checks_tokens
+
+    long = "some words, and more of them " * 5000
+    chats = written(tmp_path / "a.jsonl", [*GOOD, chat(user(long), said()), chat(user(), said(long))])
+    text = written(tmp_path / "b.txt", [long, "short"])
+    exact = [check(path, tokenizer=tokenizer) for path in (chats, text)]
+    monkeypatch.setattr(checks_tokens, "_HUGE_CHARACTERS", 500)
+    rough = [check(path, tokenizer=tokenizer) for path in (chats, text)]
+    for a, b in zip(exact, rough, strict=True):
+        assert [(f.code, f.count) for f in a.findings] == [(f.code, f.count) for f in b.findings]
+    assert (
+        abs(exact[0].tokens / rough[0].tokens - 1) < 0.05
+        and abs(exact[0].trained_tokens / rough[0].trained_tokens - 1) < 0.05
+    )
+    assert exact[1].tokens == rough[1].tokens
+
+
 def test_every_code_says_what_it_is_and_what_to_do() -> None:
     assert all(
         code.means and code.next_step and code.severity in ("error", "warning", "note") for code in CODES.values()

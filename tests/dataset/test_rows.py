@@ -164,6 +164,7 @@ def test_an_error_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
         ("a.jsonl", b'{"colour": "red"}\n', "looks like no dataset format: it has the keys colour"),
         ("a.jsonl", b"1\n2\n", "looks like no dataset format"),
         ("a.csv", b"a,a\n1,2\n", "names a column twice"),
+        ("a.csv", b"a\rb,c\n1,2\n", "not CSV"),
     ],
 )
 def test_files_that_are_no_dataset(name: str, data: bytes, words: str, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from groundtune.dataset.render import TokenRow, Truncation, as_dicts, end_ids, r
 from groundtune.errors import InputError
 from groundtune.records import Conversation, Message, Preference
 
+#: rows with more characters, and 200 times the context, are estimated; running text is counted in pieces of that size
+_HUGE_CHARACTERS = 1_000_000
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -68,10 +70,15 @@ class TokenCounter:
         flat = [row for sides in rows for row in sides]
         if running_text:
             measured = self._running([messages for messages, _ in flat])
-        elif self.marked:
-            measured = self._fast(flat)
         else:
-            measured = [self._slow(messages, tools) for messages, tools in flat]
+            sizes = [sum(len(m.content) for m in messages) for messages, _ in flat]
+            limit = max(_HUGE_CHARACTERS, 200 * min(self.context_tokens, _HUGE_CHARACTERS))
+            good = [row for row, size in zip(flat, sizes, strict=True) if size <= limit]
+            counted = iter(self._fast(good) if self.marked else [self._slow(*row) for row in good])
+            measured = [
+                next(counted) if size <= limit else self._estimated(row[0], size)
+                for row, size in zip(flat, sizes, strict=True)
+            ]
         out = []
         for sides in rows:
             parts, measured = measured[: len(sides)], measured[len(sides) :]
@@ -79,8 +86,22 @@ class TokenCounter:
         return out
 
     def _running(self, texts: list[Sequence[Message]]) -> list[Measured]:
-        counts = [len(e.ids) + 1 for e in self._encode([m[0].content for m in texts])]
-        return [Measured(n, n, n) for n in counts]  # cut into windows for training: none is too long
+        out = []
+        for messages in texts:
+            pieces = [e.ids for e in self._encode(list(_pieces(messages[0].content)))]
+            tokens = sum(map(len, pieces)) + 1
+            out.append(Measured(tokens, tokens, tokens))  # cut into windows for training: none is too long
+        return out
+
+    def _estimated(self, messages: Sequence[Message], size: int) -> Measured:
+        """A row so long that it fits no model: its tokens by the share of its first 100,000 characters."""
+        head = "\n".join(m.content for m in messages)[:100_000]
+        tokens = len(self._encode([head])[0].ids) * size // len(head)
+        trained = sum(len(m.content) for m in messages if m.role == "assistant" and m.trained) * tokens // size
+        found = Measured(tokens, tokens, trained)
+        code = "answer_too_long" if trained > self.context_tokens else "too_long"
+        found.faults.append((code, f"about {tokens} tokens, {self.context_tokens} fit"))
+        return found
 
     def _encode(self, texts: list[str]) -> list[Any]:
         with _all_cores():
@@ -238,6 +259,17 @@ def _ranges(trained: Sequence[bool]) -> list[tuple[int, int]]:
         elif flag:
             out.append((at, at + 1))
     return out
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text in pieces of a million characters, cut before a blank, where no token of word-based tokenizers goes on."""
+    start = 0
+    while len(text) - start > _HUGE_CHARACTERS:
+        end = text.rfind(" ", start + 1, start + _HUGE_CHARACTERS)
+        end = end if end > start else start + _HUGE_CHARACTERS
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class NearPairs:
         self._threshold = threshold
         self._exact, self._numbers = array("Q"), array("Q")
         self._owners = array("I")  # the row that a sketch is of: a text at the border of short and long has two
-        self._sketches: list[Any] = []
+        self._sketches = bytearray()  # grows in place, where joined arrays would need twice the memory
         self._waiting: list[bytes] = []
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class NearPairs:
 
         if self._waiting:
             wide = np.frombuffer(b"".join(self._waiting), dtype="<u4").reshape(-1, SLOTS)
-            self._sketches.append((wide ^ (wide >> 16)).astype(np.uint16))
+            self._sketches += (wide ^ (wide >> 16)).astype("<u2").tobytes()
             self._waiting = []
 
     def pairs(self) -> tuple[Any, Any, Any, Any]:
@@ -76,8 +76,7 @@ class NearPairs:
         if not self._sketches:
             nothing = np.zeros(0, dtype=np.int64)
             return nothing, nothing, nothing.astype(np.float64), nothing.astype(np.bool_)
-        sketches = self._sketches[0] if len(self._sketches) == 1 else np.concatenate(self._sketches)
-        self._sketches = [sketches]
+        sketches = np.frombuffer(self._sketches, dtype="<u2").reshape(-1, SLOTS)
         codes = np.zeros(0, dtype=np.int64)  # row * count + earlier row
         alike = np.zeros(0)
         for left, right in self._candidates(sketches):

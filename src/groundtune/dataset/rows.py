@@ -96,7 +96,10 @@ def _table(file: IO[bytes], path: Path, delimiter: str) -> Iterator[tuple[int, A
     delimiter = delimiter or max(",;\t|", key=first[1].count)
     state = _TableLines(first, lines)
     reader = csv.reader(state, delimiter=delimiter)
-    header = [name.strip() for name in next(reader, [])]
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise InputError(f"{path}:1: not CSV: {error}", expected="a header line, then one row a line") from None
     if not any(header) or len(set(header)) != len(header):
         raise InputError(
             f"{path}:1: the header {header} is empty or names a column twice", expected="one name a column"

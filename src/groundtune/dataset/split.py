@@ -161,8 +161,8 @@ class _Keys:
         """
         import numpy as np
 
-        if not len(self):
-            raise InputError(f"{path}: holds no row that can be divided", expected="two examples at least")
+        if len(self) < 2:
+            raise InputError(f"{path}: {len(self)} rows that can be divided", expected="two at least")
         groups, count, near = self._groups()
         anchors = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
         np.minimum.at(anchors, groups, _scrambled(self._names()))

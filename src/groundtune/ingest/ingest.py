@@ -23,7 +23,7 @@ from groundtune.config import Config
 from groundtune.errors import InputError
 from groundtune.ingest.duplicates import DocumentSignature, document_duplicates
 from groundtune.ingest.redact_names import read_names
-from groundtune.ingest.section_files import as_document, first_line, sections_of
+from groundtune.ingest.section_files import as_document, as_line, first_line, sections_of
 from groundtune.ingest.sources import Progress, Skipped, gather, is_address, loaders_by_extension
 from groundtune.ingest.worker import Job, Readers
 from groundtune.records import Document, Section
@@ -173,8 +173,8 @@ def _accepted(
             sha = file_digest(path)
             if when := forgotten.get(name) or forgotten.get(sha):
                 raise InputError(f"forgotten on {when}; to read it again, take its line out of .groundtune/{FORGOTTEN}")
-            if getattr(registry.get("loaders", loader), "VOLATILE", False):  # the same file, other rows
-                sha = hashlib.sha256(sha.encode() + os.urandom(16)).hexdigest()
+            if getattr(registry.get("loaders", loader), "VOLATILE", False):  # the same file, perhaps other rows
+                sha = _rows_digest(registry.get("loaders", loader).load(path))
             if (path.name, sha) in seen and not is_address(name):
                 raise InputError(f"the same content as {seen[path.name, sha]}, of the same name")
             seen[path.name, sha] = name
@@ -186,6 +186,13 @@ def _accepted(
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be read: {error.strerror or error}"))
     return jobs, skipped
+
+
+def _rows_digest(sections: Iterable[Section]) -> str:
+    digest = hashlib.sha256()
+    for section in sections:
+        digest.update(as_line(section).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _read_all(

@@ -100,6 +100,7 @@ def gather(
     named = list(sources)
     files = find_files([s for s in named if not is_address(s)], workspace.root)
     left: list[Skipped] = []
+    web: dict[str, Path] = {}
     for address in dict.fromkeys(s for s in named if is_address(s)):
         from groundtune.ingest.crawl import crawl as fetch
         from groundtune.ingest.crawl import fetched_before
@@ -117,8 +118,8 @@ def gather(
                         f"{result.unvisited} more addresses found and not fetched: {result.stopped or f'the limit of {crawl.pages} pages (--pages)'}",
                     )
                 )
-        files += [(page.path, page.url) for page in pages]
-    return files, left
+        web |= {page.url: page.path for page in pages}
+    return [*files, *((path, url) for url, path in sorted(web.items()))], left
 
 
 def write_query(workspace: Workspace, database: str, query: str) -> Path:

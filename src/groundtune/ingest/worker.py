@@ -21,12 +21,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from groundtune import registry
 from groundtune.config import IngestConfig
 from groundtune.errors import GroundtuneError, InputError
 from groundtune.ingest.reading import LoadOptions
 from groundtune.ingest.section_files import as_line
+from groundtune.ingest.sources import is_address
 from groundtune.records import Section
 
 _POLL_SECONDS = 0.05
@@ -227,7 +229,7 @@ def read_one(job: Job) -> dict[str, Any]:
             raise InputError(f"{job.head['path']}: holds no text")
         head = {
             **job.head,
-            "title": title or path.stem.replace("-", " ").replace("_", " "),
+            "title": title or _stem(job.head["path"]),
             **cleaner.about(),
             "left_out": list(left_out),
         }
@@ -241,6 +243,13 @@ def read_one(job: Job) -> dict[str, Any]:
         body.unlink(missing_ok=True)
         half.unlink(missing_ok=True)
     return {"head": head}
+
+
+def _stem(name: str) -> str:
+    """A title from a file's name or a web address."""
+    parts = urlsplit(name) if is_address(name) else None
+    stem = Path(parts.path if parts else name).stem.replace("-", " ").replace("_", " ").strip()
+    return stem or (parts.netloc if parts else name)
 
 
 def _jobs() -> Iterator[Job]:

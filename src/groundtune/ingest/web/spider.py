@@ -30,7 +30,7 @@ from groundtune.ingest.web.frontier import Frontier
 from groundtune.ingest.web.guard import Guard
 from groundtune.ingest.web.visits import CONCURRENCY, Visits
 
-USER_AGENT = f"groundtune/{__version__} (+https://pypi.org/project/groundtune/)"
+USER_AGENT = f"groundtune/{__version__} (reads pages for their user; obeys robots.txt)"
 _LOCK_SECONDS = 10
 _REPORT_SECONDS = 0.1
 #: what headers and chunk lines may add to a page

@@ -32,6 +32,8 @@ CONCURRENCY = 4
 _SILENT_PAGES = 10
 #: addresses tried for each page that may be fetched
 _TRIES_PER_PAGE = 10
+#: pages from this size are read in a thread
+_LARGE_BYTES = 500_000
 
 
 class Visits:
@@ -62,6 +64,7 @@ class Visits:
         self._sitemaps = Sitemaps(frontier, fetcher, self._robots, settings, self._on_site)
         self._busy: dict[int, Entry] = {}
         self._moved_on = asyncio.Event()
+        self._reading = asyncio.Lock()
         self._silent: dict[str, list[int]] = {}
         self._delivered = frontier.delivered()
         self._tries = frontier.count(SETTLED, 1 << 30)
@@ -139,7 +142,7 @@ class Visits:
         elif response.status in REDIRECTS:
             self._redirected(entry, address, response)
         elif response.status in (200, 203):
-            self._came(entry, address, rules, response)
+            await self._came(entry, address, rules, response)
         else:
             gone = ": gone since the last crawl" if response.status in (404, 410) and entry.outcome == KEPT else ""
             self._settle(entry, LEFT, reason=status_text(response.status) + gone)
@@ -185,7 +188,7 @@ class Visits:
         else:
             self._settle(entry, MOVED, target=target)
 
-    def _came(self, entry: Entry, address: Address, rules: Rules, response: Response) -> None:
+    async def _came(self, entry: Entry, address: Address, rules: Rules, response: Response) -> None:
         kind = (response.headers.get(b"Content-Type") or b"").decode("latin-1")
         disposition = (response.headers.get(b"Content-Disposition") or b"").decode("latin-1")
         name = media.file_name(address.url, disposition)
@@ -201,7 +204,7 @@ class Visits:
         if why:
             self._settle(entry, LEFT, reason=why, delivered=True)
             return
-        page = read_page(media.decoded(body, kind), address) if suffix == ".html" else Page(title=name)
+        page = await self._read(body, kind, address) if suffix == ".html" else Page(title=name)
         for value in response.headers.getlist(b"X-Robots-Tag"):
             told = header_directives([value.decode("latin-1")])
             page.directives.noindex |= told.noindex
@@ -209,6 +212,13 @@ class Visits:
         if suffix == ".html":
             self._sitemaps.name(entry, rules)
         self._keep(entry, address, page, _File(body, kind, suffix, *_validators(response)))
+
+    async def _read(self, body: bytes, content_type: str, address: Address) -> Page:
+        """Read a page; a large one beside the network, whose clocks go on, and one at a time for the memory's sake."""
+        if len(body) < _LARGE_BYTES:
+            return read_page(media.decoded(body, content_type), address)
+        async with self._reading:
+            return await asyncio.to_thread(lambda: read_page(media.decoded(body, content_type), address))
 
     def _keep(self, entry: Entry, address: Address, page: Page, file: _File) -> None:
         links = [] if page.directives.nofollow else [link for link in page.links if self._worth(link)]
