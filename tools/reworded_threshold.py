@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from groundtune.dataset import leak_candidates, leaks
+from groundtune.dataset.checks import leak_candidates, leaks
+from groundtune.dataset.checks.findings import Findings
 from groundtune.dataset.examples import read_examples
-from groundtune.dataset.findings import Findings
 from groundtune.records import Conversation, Example, Message
 from groundtune.retrieval.embedders import minilm
 

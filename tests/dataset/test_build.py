@@ -10,7 +10,7 @@ import pytest
 
 import groundtune
 from groundtune import registry
-from groundtune.dataset.build import (
+from groundtune.dataset.build.build import (
     Source,
     assemble,
     build_examples,
@@ -20,8 +20,8 @@ from groundtune.dataset.build import (
     held_out,
     write_built,
 )
+from groundtune.dataset.build.templates import normalised, vocabulary
 from groundtune.dataset.examples import read_examples
-from groundtune.dataset.templates import normalised, vocabulary
 from groundtune.errors import InputError
 from groundtune.records import Document, Section
 
@@ -114,7 +114,7 @@ def test_another_answer_among_facts_over_the_limit_still_counts() -> None:
 
 
 def test_a_name_that_comes_again_far_below_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("groundtune.dataset.build.MAX_ROWS", 3)
+    monkeypatch.setattr("groundtune.dataset.build.build.MAX_ROWS", 3)
     built = build_examples([prices("a.csv", *KAYAK, ("canoe", "99 crowns"))])
     asked = " ".join(e.question for e in built.examples)
     assert "kayak" in asked and "canoe" not in asked

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from groundtune.dataset import rows_bytes as rows_module
-from groundtune.dataset.checks import check
+from groundtune.dataset.checks.check import check
+from groundtune.dataset.checks.findings import CODES
 from groundtune.dataset.convert import convert
-from groundtune.dataset.findings import CODES
+from groundtune.dataset.files import row_bytes as rows_module
 from groundtune.dataset.split import split
 from groundtune.errors import InputError
 from groundtune.nn.checkpoints import BUNDLED_FOLDER
@@ -265,8 +265,8 @@ def test_tools_that_a_template_leaves_out_are_named(tokenizer: Any, tmp_path: Pa
 
 @pytest.mark.parametrize("marked", [True, False])
 def test_tokens_and_masks_are_those_of_render_example(marked: bool, tokenizer: Any) -> None:
-    from groundtune.dataset.checks_tokens import TokenCounter
-    from groundtune.dataset.files import Reader
+    from groundtune.dataset.checks.tokens import TokenCounter
+    from groundtune.dataset.files.items import Reader
     from groundtune.dataset.render import render_example
 
     if not marked:
@@ -313,7 +313,7 @@ def test_running_text_is_not_asked_for_roles(tokenizer: Any, tmp_path: Path) -> 
 def test_endless_rows_are_estimated_and_endless_texts_counted_in_pieces(
     tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from groundtune.dataset import checks_tokens
+    from groundtune.dataset.checks import tokens as checks_tokens
 
     long = "some words, and more of them " * 5000
     chats = written(tmp_path / "a.jsonl", [*GOOD, chat(user(long), said()), chat(user(), said(long))])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from groundtune.dataset.convert import convert
-from groundtune.dataset.files import read_items
+from groundtune.dataset.files.items import read_items
 from groundtune.errors import InputError, UnknownNameError
 
 EXAMPLE = Path(convert.__code__.co_filename).parent.parent / "example" / "questions.jsonl"

@@ -24,7 +24,7 @@ from groundtune.dataset.cost import (
     need_price,
     read_prices,
 )
-from groundtune.dataset.files import read_items
+from groundtune.dataset.files.items import read_items
 from groundtune.errors import GroundtuneError, InputError, UnknownNameError
 from groundtune.records import Conversation, Message, Preference, ToolCall
 

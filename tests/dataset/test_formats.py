@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groundtune import registry
-from groundtune.dataset.files import Reader, detect_format, read_items, write_items
+from groundtune.dataset.files.items import Reader, detect_format, read_items, write_items
 from groundtune.dataset.formats._messages import CannotHold, RowFault
 from groundtune.dataset.prompts import ABSTENTION
 from groundtune.errors import ConfigError, InputError

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from groundtune.dataset import leak_candidates, leaks
-from groundtune.dataset.checks import check
+from groundtune.dataset.checks import leak_candidates, leaks
+from groundtune.dataset.checks.check import check
+from groundtune.dataset.checks.leaks import agree, other_numbers
 from groundtune.dataset.examples import read_examples
-from groundtune.dataset.leaks import agree, other_numbers
 from groundtune.dedup import normalised
 
-EXAMPLE = Path(leaks.__file__).parent.parent / "example" / "questions.jsonl"
+EXAMPLE = Path(leaks.__file__).parents[2] / "example" / "questions.jsonl"
 
 
 def chat(question: str, answer: str, **more: Any) -> dict[str, Any]:
@@ -170,8 +170,8 @@ def test_the_example_s_phrasings_are_found_in_other_words(tmp_path: Path) -> Non
 
 def leaks_found(train: Path, held: Path, embed: Any) -> list[tuple[str, str]]:
     """(trained question, held-out question) of every pair named."""
-    from groundtune.dataset.files import read_items
-    from groundtune.dataset.findings import Findings
+    from groundtune.dataset.checks.findings import Findings
+    from groundtune.dataset.files.items import read_items
 
     search = leaks.Leaks(embed=embed)
     asked = {}

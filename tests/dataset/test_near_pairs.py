@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from groundtune.dataset.near_pairs import NearPairs
+from groundtune.dataset.checks.near_pairs import NearPairs
 from groundtune.dedup import NearDuplicates, jaccard
 
 

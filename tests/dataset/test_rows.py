@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from groundtune.dataset import rows_bytes as module
-from groundtune.dataset.files import detect_format, read_items, row_writer
+from groundtune.dataset.files import row_bytes as module
+from groundtune.dataset.files.items import detect_format, read_items, row_writer
+from groundtune.dataset.files.rows import Broken, rows
 from groundtune.dataset.formats._messages import CannotHold
-from groundtune.dataset.rows import Broken, rows
 from groundtune.errors import InputError
 
 

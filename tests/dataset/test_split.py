@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from groundtune.dataset.examples import read_examples
-from groundtune.dataset.files import read_items
+from groundtune.dataset.files.items import read_items
 from groundtune.dataset.split import SplitReport, split
 from groundtune.errors import InputError
 

@@ -19,15 +19,15 @@ import typer
 from typer.testing import CliRunner
 
 from groundtune.cli.dataset import stats as command
-from groundtune.dataset.files import Item
+from groundtune.dataset.files.items import Item
 from groundtune.dataset.render import TokenRow, render_example
-from groundtune.dataset.stats import MOST_NAMES, measure
-from groundtune.dataset.stats_duplicates import ExactCopies, near_twins
-from groundtune.dataset.stats_odd import Longest, oddest
-from groundtune.dataset.stats_page import findings, render_page, verdict
-from groundtune.dataset.stats_sample import HUGE_CHARACTERS, SampledRow, UniformSample, characters_of, thin
-from groundtune.dataset.stats_tokens import distribution, share, shown_rows, token_statistics
-from groundtune.dataset.stats_words import languages, vocabulary
+from groundtune.dataset.stats.duplicates import ExactCopies, near_twins
+from groundtune.dataset.stats.measure import MOST_NAMES, measure
+from groundtune.dataset.stats.odd import Longest, oddest
+from groundtune.dataset.stats.page import findings, render_page, verdict
+from groundtune.dataset.stats.sample import HUGE_CHARACTERS, SampledRow, UniformSample, characters_of, thin
+from groundtune.dataset.stats.tokens import distribution, share, shown_rows, token_statistics
+from groundtune.dataset.stats.words import languages, vocabulary
 from groundtune.errors import ConfigError, InputError
 from groundtune.nn.tokenizer import END
 from groundtune.records import Conversation, Message, Preference, ToolCall

@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from groundtune.dataset.build import Source, assemble
-from groundtune.dataset.examples import read_examples
-from groundtune.dataset.teacher import (
+from groundtune.dataset.build.build import Source, assemble
+from groundtune.dataset.build.teacher import (
     TOKENS_A_PAIR,
     BackendTeacher,
     Prices,
@@ -28,8 +27,9 @@ from groundtune.dataset.teacher import (
     taught_facts,
     teach,
 )
-from groundtune.dataset.teacher_prompts import TeacherChunk, prompt_of, teacher_chunks
-from groundtune.dataset.teacher_replies import check_reply, pairs_in
+from groundtune.dataset.build.teacher_prompts import TeacherChunk, prompt_of, teacher_chunks
+from groundtune.dataset.build.teacher_replies import check_reply, pairs_in
+from groundtune.dataset.examples import read_examples
 from groundtune.errors import GroundtuneError, InputError
 from groundtune.records import Completion, Document, Generation, Message, Section, Usage
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from groundtune.dataset.templates import Fact, Place, Vocabulary, inside, normalised, sound, vocabulary, whole_sentences
-from groundtune.dataset.templates_lines import line_facts
-from groundtune.dataset.templates_sentences import sentence_facts
-from groundtune.dataset.templates_tables import Row, key_columns, pipe_rows, table_facts, written_rows
+from groundtune.dataset.build.lines import line_facts
+from groundtune.dataset.build.sentences import sentence_facts
+from groundtune.dataset.build.tables import Row, key_columns, pipe_rows, table_facts, written_rows
+from groundtune.dataset.build.templates import (
+    Fact,
+    Place,
+    Vocabulary,
+    inside,
+    normalised,
+    sound,
+    vocabulary,
+    whole_sentences,
+)
 from groundtune.records import Section
 
 PLACE = Place("guide.md", 1, 1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from groundtune.dataset.topics import FEWEST_TEXTS, characteristic_words, find_topics, isolation
+from groundtune.dataset.stats.topics import FEWEST_TEXTS, characteristic_words, find_topics, isolation
 
 THEMES = {
     "ferry": "ferry timetable departure harbour crossing".split(),

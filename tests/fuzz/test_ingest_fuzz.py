@@ -19,7 +19,7 @@ import pytest
 
 from fuzz.inputs import made, sample
 from groundtune.config import IngestConfig
-from groundtune.dataset.checks import check
+from groundtune.dataset.checks.check import check
 from groundtune.errors import GroundtuneError
 from groundtune.ingest.sources import loaders_by_extension
 from groundtune.ingest.worker import Job, Readers

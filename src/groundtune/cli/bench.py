@@ -35,7 +35,7 @@ def dataset(
 ) -> None:
     """Check, count and split generated chat examples; rows, tokens and megabytes a second, and peak memory."""
     from groundtune.cli.dataset.stats import open_tokenizer
-    from groundtune.dataset.checks import check
+    from groundtune.dataset.checks.check import check
     from groundtune.dataset.split import split
 
     tokenizer, context_tokens = open_tokenizer("pebble")

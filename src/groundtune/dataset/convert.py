@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from groundtune import registry
-from groundtune.dataset.files import Item, Reader, detect_format, row_writer, rows, written
+from groundtune.dataset.files.items import Item, Reader, detect_format, row_writer, rows, written
+from groundtune.dataset.files.rows import without_blank
 from groundtune.dataset.formats._messages import ORIGIN, CannotHold
 from groundtune.dataset.formats.task_markers import MARKER
-from groundtune.dataset.rows import without_blank
 from groundtune.errors import InputError
 from groundtune.records import Conversation, Message, Preference
 

@@ -152,7 +152,7 @@ def count_items(
     """Size of the trained part of a dataset.
 
     Args:
-        items: of :func:`groundtune.dataset.files.read_items`; those with a fault are counted as such.
+        items: of :func:`groundtune.dataset.files.items.read_items`; those with a fault are counted as such.
         count: tokens of a text.
         splits: an item of another split is held out and not billed.
     """

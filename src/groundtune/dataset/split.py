@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from groundtune.dataset.files import Reader, detect_format, row_writer, rows
+from groundtune.dataset.checks.near_pairs import NearPairs
+from groundtune.dataset.files.items import Reader, detect_format, row_writer, rows
+from groundtune.dataset.files.rows import without_blank
 from groundtune.dataset.formats._messages import CannotHold
 from groundtune.dataset.item_text import answer_of, context_of, key_of, prompt_of
-from groundtune.dataset.near_pairs import NearPairs
-from groundtune.dataset.rows import without_blank
 from groundtune.errors import InputError
 from groundtune.records import Conversation, Preference
 

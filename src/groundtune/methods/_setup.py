@@ -16,7 +16,6 @@ from groundtune.retrieval.retriever import Retriever
 from groundtune.system import System
 from groundtune.workspace import Workspace
 
-
 #: beginnings of names that are no model of this machine
 _ELSEWHERE = ("echo:", "openai:")
 

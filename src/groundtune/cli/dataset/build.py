@@ -23,8 +23,8 @@ from groundtune.cli._common import (
 )
 
 if TYPE_CHECKING:
-    from groundtune.dataset.build import Built, Source
-    from groundtune.dataset.teacher import Prices, Taught
+    from groundtune.dataset.build.build import Built, Source
+    from groundtune.dataset.build.teacher import Prices, Taught
     from groundtune.methods._setup import Setup
     from groundtune.system import System
 
@@ -96,8 +96,8 @@ def _sources(setup: Setup, *, quiet: bool) -> list[Source]:
 
 
 def _prices(teacher: str, given: str | None) -> Prices | None:
+    from groundtune.dataset.build.teacher import Prices
     from groundtune.dataset.cost import find_price
-    from groundtune.dataset.teacher import Prices
     from groundtune.errors import ConfigError
 
     if given is not None:
@@ -133,8 +133,8 @@ class _Asking:
 
     def run(self, setup: Setup, sources: list[Source]) -> Taught:
         """Show the cost, ask for consent, then let the teacher write."""
-        from groundtune.dataset.teacher import estimate, teach
-        from groundtune.dataset.teacher_prompts import teacher_chunks
+        from groundtune.dataset.build.teacher import estimate, teach
+        from groundtune.dataset.build.teacher_prompts import teacher_chunks
 
         system, hosted = _teacher(self._name, setup)
         chunks = list(teacher_chunks(sources))
@@ -173,7 +173,7 @@ class _Asking:
 def _teacher(name: str, setup: Setup) -> tuple[System, bool]:
     """The teacher as a System, and whether a request to it may cost money."""
     from groundtune import registry
-    from groundtune.dataset.teacher import BackendTeacher
+    from groundtune.dataset.build.teacher import BackendTeacher
     from groundtune.methods._setup import build_system
 
     if name.startswith("openai:"):
@@ -184,8 +184,8 @@ def _teacher(name: str, setup: Setup) -> tuple[System, bool]:
 
 
 def _built(sources: list[Source], taught: Taught | None, per_document: int | None) -> Built:
-    from groundtune.dataset.build import assemble, build_examples, extract
-    from groundtune.dataset.teacher import taught_facts
+    from groundtune.dataset.build.build import assemble, build_examples, extract
+    from groundtune.dataset.build.teacher import taught_facts
     from groundtune.errors import InputError
 
     with progress_bar("build") as report:
@@ -210,7 +210,7 @@ def _built(sources: list[Source], taught: Taught | None, per_document: int | Non
 
 
 def _write(built: Built, taught: Taught | None, target: Path, *, teacher: str | None, force: bool, json: bool) -> None:
-    from groundtune.dataset.build import built_rows, write_built
+    from groundtune.dataset.build.build import built_rows, write_built
 
     write_built(target, built_rows(built), force=force)
     splits = dict(sorted(Counter(e.split for e in built.examples).items()))
@@ -244,7 +244,7 @@ def _write(built: Built, taught: Taught | None, target: Path, *, teacher: str | 
 
 
 def _teacher_result(taught: Taught, target: Path, name: str, *, quiet: bool) -> dict[str, Any]:
-    from groundtune.dataset.build import write_built
+    from groundtune.dataset.build.build import write_built
 
     rejects = target.with_name(f"{target.stem}.rejects.jsonl")
     if taught.rejects:

@@ -11,7 +11,7 @@ import typer
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say
 
 if TYPE_CHECKING:
-    from groundtune.dataset.checks import CheckReport
+    from groundtune.dataset.checks.check import CheckReport
 
 
 class TruncationName(StrEnum):
@@ -63,7 +63,7 @@ def check(
 ) -> None:
     """Name every defect of a dataset file; exit 2 when there is an error."""
     from groundtune.cli.dataset.stats import open_tokenizer
-    from groundtune.dataset import checks
+    from groundtune.dataset.checks import check as checks
 
     tokenizer, model_context_tokens = open_tokenizer(model)
     with progress_bar("check") as report:

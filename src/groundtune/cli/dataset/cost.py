@@ -102,7 +102,7 @@ def cost(
 
 def _count(setup: Setup, file: Path, format: str | None, model: str) -> Counted:
     from groundtune.dataset.cost import count_items
-    from groundtune.dataset.files import read_items
+    from groundtune.dataset.files.items import read_items
     from groundtune.errors import InputError
 
     counted = count_items(read_items(file, format), _counter(setup, model))

@@ -51,7 +51,7 @@ def stats(
     found, kind = measured(file, name, format=format, mapping=mapping_of(map))
     found = {"file": str(file), "format": kind, "model": name, **found, "seconds": time.monotonic() - started}
     if page:
-        from groundtune.dataset.stats_page import render_page
+        from groundtune.dataset.stats.page import render_page
         from groundtune.workspace import provenance
 
         html = render_page(
@@ -69,7 +69,7 @@ def stats(
         return
     from rich.markup import escape
 
-    from groundtune.dataset.stats_page import findings, verdict
+    from groundtune.dataset.stats.page import findings, verdict
 
     say(f"{escape(file.name)} ({kind}): {escape(verdict(found, name))}")
     for line in findings(found):
@@ -85,8 +85,8 @@ def measured(
     Raises:
         InputError: the file or the model's tokenizer cannot be read.
     """
-    from groundtune.dataset.files import detect_format, read_items
-    from groundtune.dataset.stats import measure
+    from groundtune.dataset.files.items import detect_format, read_items
+    from groundtune.dataset.stats.measure import measure
 
     kind = "columns" if mapping else format or detect_format(file)
     items = read_items(file, None if mapping else kind, mapping)

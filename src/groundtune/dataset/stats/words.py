@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from groundtune.dataset.reading import STOP_WORDS
-from groundtune.dataset.stats_sample import HEAD_CHARACTERS, SampledRow, answered, asked, thin
+from groundtune.dataset.stats.sample import HEAD_CHARACTERS, SampledRow, answered, asked, thin
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

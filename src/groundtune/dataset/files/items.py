@@ -13,10 +13,10 @@ from types import ModuleType
 from typing import Any, cast
 
 from groundtune import registry
+from groundtune.dataset.files.row_writer import RowWriter, row_writer
+from groundtune.dataset.files.rows import Broken, first_rows, rows, without_blank
 from groundtune.dataset.formats._messages import ORIGIN, CannotHold, RowFault
 from groundtune.dataset.formats.columns import PARTS, Mapped
-from groundtune.dataset.row_writer import RowWriter, row_writer
-from groundtune.dataset.rows import Broken, first_rows, rows, without_blank
 from groundtune.errors import ConfigError, InputError
 from groundtune.records import Conversation, Preference
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from groundtune.dataset.stats_mask_view import LEGEND, coloured
-from groundtune.dataset.stats_plots import bars, curve, histogram
+from groundtune.dataset.stats.mask_view import LEGEND, coloured
+from groundtune.dataset.stats.plots import bars, curve, histogram
 from groundtune.page.parts import scroll
 from groundtune.page.text import DASH, count, esc, percent
 

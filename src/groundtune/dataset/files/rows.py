@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from groundtune.dataset import rows_bytes
+from groundtune.dataset.files import row_bytes as rows_bytes
+from groundtune.dataset.files.row_bytes import DAMAGED, Broken, lines_of, opened
+from groundtune.dataset.files.row_json import json_lines, json_values
 from groundtune.dataset.formats.task_markers import MARKER
-from groundtune.dataset.rows_bytes import DAMAGED, Broken, lines_of, opened
-from groundtune.dataset.rows_json import json_lines, json_values
 from groundtune.errors import InputError
 
 __all__ = ["Broken", "first_rows", "kind_of", "rows", "without_blank"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from groundtune.dataset.stats_sample import HUGE_CHARACTERS
-from groundtune.dataset.stats_sections import Stats, contents, language, lengths, mask, words
+from groundtune.dataset.stats.sample import HUGE_CHARACTERS
+from groundtune.dataset.stats.sections import Stats, contents, language, lengths, mask, words
 from groundtune.page.document import PageSection, render_document
 from groundtune.page.parts import scroll
 from groundtune.page.text import DASH, count, date, duration, esc, percent, plain
@@ -81,7 +81,7 @@ def _examples(n: int) -> str:
 
 
 def render_page(stats: Stats, *, name: str, model: str, format: str = "", created: str = "", command: str = "") -> str:
-    """Turn the figures of :func:`groundtune.dataset.stats.measure` into one HTML document.
+    """Turn the figures of :func:`groundtune.dataset.stats.measure.measure` into one HTML document.
 
     Args:
         stats: the figures; nothing in them is trusted, all text is escaped.
@@ -105,7 +105,7 @@ def render_page(stats: Stats, *, name: str, model: str, format: str = "", create
     return render_document(
         f"{name}: dataset statistics",
         sections,
-        style=files("groundtune.dataset").joinpath("stats.css").read_text(encoding="utf-8"),
+        style=files("groundtune.dataset.stats").joinpath("stats.css").read_text(encoding="utf-8"),
         top=_top(stats, name, model, format, created),
         footer=_footer(stats, model, created, command),
     )

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundtune.dataset.stats_sample import HEAD_CHARACTERS, SampledRow, answered, asked
+from groundtune.dataset.stats.sample import HEAD_CHARACTERS, SampledRow, answered, asked
 
 SHOWN = 10
 #: robust deviations from which a value is called odd

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from groundtune.dataset.render import TokenRow, end_ids, render_example
-from groundtune.dataset.stats_sample import SampledRow, half_characters, turns_of
+from groundtune.dataset.stats.sample import SampledRow, half_characters, turns_of
 from groundtune.errors import InputError
 from groundtune.records import Conversation, Message, Preference
 
@@ -72,7 +72,7 @@ def token_statistics(
     """Render every row once and count.
 
     Returns:
-        The figures (``tokens``, ``pieces``, ``mask`` as in :func:`groundtune.dataset.stats.measure`), and each rendered
+        The figures (``tokens``, ``pieces``, ``mask`` as in :func:`groundtune.dataset.stats.measure.measure`), and each rendered
         row's tokens by its number.
     """
     import numpy as np

@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from groundtune.dataset.checks_item import TextSearch
-from groundtune.dataset.checks_run import Progress, Run
-from groundtune.dataset.checks_tokens import TokenCounter
-from groundtune.dataset.files import Reader, detect_format, row_writer
-from groundtune.dataset.findings import CheckReport
+from groundtune.dataset.checks.findings import CheckReport
+from groundtune.dataset.checks.item_rules import TextSearch
+from groundtune.dataset.checks.leak_candidates import Embed
+from groundtune.dataset.checks.run import Progress, Run
+from groundtune.dataset.checks.tokens import TokenCounter
+from groundtune.dataset.files.items import Reader, detect_format, row_writer
 from groundtune.dataset.item_text import trained_on
-from groundtune.dataset.leak_candidates import Embed
 from groundtune.dataset.render import Truncation
 from groundtune.errors import InputError
 

@@ -9,9 +9,9 @@ from array import array
 from collections.abc import Iterator
 from typing import Any
 
-from groundtune.dataset.findings import Findings
+from groundtune.dataset.checks.findings import Findings
+from groundtune.dataset.checks.near_pairs import NearPairs
 from groundtune.dataset.item_text import answer_of, context_of, key_of, prompt_of
-from groundtune.dataset.near_pairs import NearPairs
 from groundtune.records import Conversation, Preference
 
 #: characters of a row that near duplicates are judged by; longer rows nearly never differ only behind them

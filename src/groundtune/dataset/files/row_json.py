@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any
 
-from groundtune.dataset import rows_bytes
-from groundtune.dataset.rows_bytes import DAMAGED, Broken, lines_of
+from groundtune.dataset.files import row_bytes as rows_bytes
+from groundtune.dataset.files.row_bytes import DAMAGED, Broken, lines_of
 
 #: where the rows stand in a file that is one object
 _LISTS = ("data", "rows", "examples", "items", "instances", "questions")

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groundtune.dataset.checks_completions import CompletionHabits
-from groundtune.dataset.checks_item import TextSearch, item_faults, running_text_faults
-from groundtune.dataset.checks_tokens import Measured, TokenCounter
-from groundtune.dataset.files import Item, Reader, RowWriter, detect_format, scores
-from groundtune.dataset.findings import CODES, CheckReport, Findings, Severity
+from groundtune.dataset.checks.completions import CompletionHabits
+from groundtune.dataset.checks.findings import CODES, CheckReport, Findings, Severity
+from groundtune.dataset.checks.item_rules import TextSearch, item_faults, running_text_faults
+from groundtune.dataset.checks.leak_candidates import Embed
+from groundtune.dataset.checks.leaks import Leaks
+from groundtune.dataset.checks.repeats import Repeats
+from groundtune.dataset.checks.tokens import Measured, TokenCounter
+from groundtune.dataset.files.items import Item, Reader, RowWriter, detect_format, scores
+from groundtune.dataset.files.rows import Broken, first_rows, rows, without_blank
 from groundtune.dataset.formats.columns import Mapped
 from groundtune.dataset.item_text import trained_on
-from groundtune.dataset.leak_candidates import Embed
-from groundtune.dataset.leaks import Leaks
 from groundtune.dataset.render import Truncation
-from groundtune.dataset.repeats import Repeats
-from groundtune.dataset.rows import Broken, first_rows, rows, without_blank
 from groundtune.errors import InputError
 from groundtune.records import Conversation
 

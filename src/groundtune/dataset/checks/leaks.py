@@ -12,10 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from groundtune.dataset import leak_candidates
-from groundtune.dataset.findings import Findings
+from groundtune.dataset.checks import leak_candidates
+from groundtune.dataset.checks.findings import Findings
+from groundtune.dataset.checks.leak_candidates import Candidates, Embed, Held, Pair, Progress
 from groundtune.dataset.item_text import answer_of, context_of, key_of, prompt_of, question_of
-from groundtune.dataset.leak_candidates import Candidates, Embed, Held, Pair, Progress
 from groundtune.dedup import NearDuplicates, normalised
 from groundtune.records import Conversation, Preference
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from groundtune.dataset.stats_sample import HUGE_CHARACTERS, SampledRow, answered, asked, text_of, turns_of
-from groundtune.dataset.stats_words import words_of
+from groundtune.dataset.stats.sample import HUGE_CHARACTERS, SampledRow, answered, asked, text_of, turns_of
+from groundtune.dataset.stats.words import words_of
 
 SHOWN = 12
 TWIN_CHARACTERS = 900

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from groundtune.dataset.stats_words import function_words, is_content, words_of
+from groundtune.dataset.stats.words import function_words, is_content, words_of
 
 if TYPE_CHECKING:
     import numpy as np

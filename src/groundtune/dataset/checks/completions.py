@@ -5,7 +5,7 @@ They matter to base models, which have no chat template to tell where an answer 
 
 from __future__ import annotations
 
-from groundtune.dataset.findings import Findings
+from groundtune.dataset.checks.findings import Findings
 from groundtune.records import Conversation, Preference
 
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from groundtune.dataset.files.rows import kind_of
 from groundtune.dataset.formats._messages import CannotHold
-from groundtune.dataset.rows import kind_of
 from groundtune.errors import InputError
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from groundtune.dataset.files import Item
-from groundtune.dataset.stats_duplicates import ExactCopies, near_twins
-from groundtune.dataset.stats_odd import Longest, oddest, snippet
-from groundtune.dataset.stats_sample import (
+from groundtune.dataset.files.items import Item
+from groundtune.dataset.stats.duplicates import ExactCopies, near_twins
+from groundtune.dataset.stats.odd import Longest, oddest, snippet
+from groundtune.dataset.stats.sample import (
     HEAD_CHARACTERS,
     HUGE_CHARACTERS,
     SampledRow,
@@ -26,9 +26,9 @@ from groundtune.dataset.stats_sample import (
     thin,
     turns_of,
 )
-from groundtune.dataset.stats_tokens import render_row, shown_rows, token_statistics
-from groundtune.dataset.stats_words import languages, vocabulary
-from groundtune.dataset.topics import MOST_TEXTS, Embedder, find_topics, isolation
+from groundtune.dataset.stats.tokens import render_row, shown_rows, token_statistics
+from groundtune.dataset.stats.topics import MOST_TEXTS, Embedder, find_topics, isolation
+from groundtune.dataset.stats.words import languages, vocabulary
 from groundtune.records import Conversation, Preference
 
 if TYPE_CHECKING:

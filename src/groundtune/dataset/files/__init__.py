@@ -1,0 +1,1 @@
+"""Dataset files of any format: rows in and out (``rows``, ``row_writer``), rows as items (``items``)."""
