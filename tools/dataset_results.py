@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from groundtune.cli.dataset.stats import open_tokenizer
 from groundtune.dataset.checks.check import check
 from groundtune.dataset.convert import convert
 from groundtune.dataset.files.items import detect_format, read_items
 from groundtune.dataset.render import render_example
 from groundtune.errors import GroundtuneError
+from groundtune.nn.checkpoints import open_tokenizer
 from groundtune.records import Conversation
 
 ROOT = Path(__file__).parent.parent.parent / "shared" / "evalsets"

@@ -34,9 +34,9 @@ def dataset(
     json: JsonOption = False,
 ) -> None:
     """Check, count and split generated chat examples; rows, tokens and megabytes a second, and peak memory."""
-    from groundtune.cli.dataset.stats import open_tokenizer
     from groundtune.dataset.checks.check import check
     from groundtune.dataset.split import split
+    from groundtune.nn.checkpoints import open_tokenizer
 
     tokenizer, context_tokens = open_tokenizer("pebble")
     with tempfile.TemporaryDirectory(dir=folder) as made, progress_bar("bench dataset") as report:

@@ -73,3 +73,27 @@ def open_model(path: str, dtype: Any) -> tuple[Any, Any]:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def open_tokenizer(model: str) -> tuple[Any, int]:
+    """A model's tokenizer and its context in tokens, without its weights.
+
+    Raises:
+        InputError: no such model here and none to be fetched.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    path = model_path(model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        settings = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"the tokenizer of {model!r} cannot be loaded: {str(error).strip().splitlines()[0]}",
+            expected=f"{BUNDLED!r}, a folder with config.json and tokenizer.json, or a Hugging Face name",
+            next_step="check the `model:` line of groundtune.yaml, or pass --model",
+        ) from None
+    text = getattr(settings, "text_config", settings)
+    context = getattr(text, "max_position_embeddings", None) or min(int(tokenizer.model_max_length or 2048), 2**20)
+    tokenizer.model_max_length = 10**9  # lengths are what is measured: no warning about long rows
+    return tokenizer, int(context)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say
+from groundtune.cli.dataset._options import FormatOption, MapOption, mapping_of
 
 if TYPE_CHECKING:
     from groundtune.dataset.checks.check import CheckReport
@@ -20,16 +21,6 @@ class TruncationName(StrEnum):
     error = "error"
     drop = "drop"
     window = "window"
-
-
-FormatOption = Annotated[
-    str | None,
-    typer.Option("--format", help="How the rows are written (groundtune list formats); found out by default."),
-]
-MapOption = Annotated[
-    str | None,
-    typer.Option("--map", help="Columns of a table: question=COL,answer=COL[,system=COL,fact=COL,source=COL]."),
-]
 
 
 def check(
@@ -62,8 +53,8 @@ def check(
     json: JsonOption = False,
 ) -> None:
     """Name every defect of a dataset file; exit 2 when there is an error."""
-    from groundtune.cli.dataset.stats import open_tokenizer
     from groundtune.dataset.checks import check as checks
+    from groundtune.nn.checkpoints import open_tokenizer
 
     tokenizer, model_context_tokens = open_tokenizer(model)
     with progress_bar("check") as report:
@@ -86,25 +77,6 @@ def check(
         _print(found, model, quarantine)
     if found.errors or (strict and any(f.severity == "warning" for f in found.findings)):
         raise typer.Exit(2)
-
-
-def mapping_of(text: str | None) -> dict[str, str] | None:
-    """``question=src,answer=eng`` as a dict.
-
-    Raises:
-        ConfigError: a piece without ``=``, or a part named twice.
-    """
-    from groundtune.errors import ConfigError
-
-    if not text:
-        return None
-    found: dict[str, str] = {}
-    for piece in text.split(","):
-        part, equals, column = piece.partition("=")
-        if not equals or not part.strip() or not column.strip() or part.strip() in found:
-            raise ConfigError(f"--map: {piece!r}", expected="question=COLUMN,answer=COLUMN, each part once")
-        found[part.strip()] = column.strip()
-    return found
 
 
 def _embed(texts: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say, warn
+from groundtune.cli.dataset._options import mapping_of
 
 if TYPE_CHECKING:
     from groundtune.dataset.convert import ConvertReport
@@ -37,7 +38,6 @@ def convert(
     json: JsonOption = False,
 ) -> None:
     """Convert a dataset; exit 2 when a row could not be converted, which is then named."""
-    from groundtune.cli.dataset.check import mapping_of
     from groundtune.dataset import convert as work
 
     with progress_bar("convert") as report:

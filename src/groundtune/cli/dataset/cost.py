@@ -123,7 +123,7 @@ def _count(setup: Setup, file: Path, format: str | None, model: str) -> Counted:
 def _counter(setup: Setup, model: str) -> Any:
     """A function that counts a text's tokens in a model's vocabulary; only its tokenizer is loaded."""
     from groundtune.errors import InputError
-    from groundtune.nn.checkpoints import model_path
+    from groundtune.nn.checkpoints import open_tokenizer
 
     if model.startswith(("openai:", "echo:")):
         raise InputError(
@@ -131,16 +131,7 @@ def _counter(setup: Setup, model: str) -> Any:
             expected="a model folder or name, or a hosted model of the price table",
             next_step="give the number with --tokens",
         )
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_path(setup.resolve(model)))
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"no tokenizer for {model!r}: {str(error).strip().splitlines()[0]}",
-            expected="pebble, a model folder, a Hugging Face name, or a hosted model of the price table",
-            next_step="give the number of tokens with --tokens",
-        ) from None
+    tokenizer, _ = open_tokenizer(setup.resolve(model))
     return lambda text: len(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say, warn
-from groundtune.cli.dataset.check import FormatOption, MapOption, mapping_of
+from groundtune.cli.dataset._options import FormatOption, MapOption, mapping_of
 
 
 class ByName(StrEnum):

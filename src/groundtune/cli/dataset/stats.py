@@ -16,6 +16,7 @@ from groundtune.cli._common import (
     progress_bar,
     say,
 )
+from groundtune.cli.dataset._options import mapping_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,8 @@ def measured(
 
     kind = "columns" if mapping else format or detect_format(file)
     items = read_items(file, None if mapping else kind, mapping)
+    from groundtune.nn.checkpoints import open_tokenizer
+
     tokenizer, context_tokens = open_tokenizer(model)
     with progress_bar("stats") as report:
         found = measure(
@@ -101,52 +104,6 @@ def measured(
             progress=lambda stage, done, total: report(done, total or None, stage),
         )
     return found, kind
-
-
-def mapping_of(text: str | None) -> dict[str, str] | None:
-    """``question=COLUMN,answer=COLUMN`` as a mapping.
-
-    Raises:
-        ConfigError: not of that form.
-    """
-    from groundtune.errors import ConfigError
-
-    if not text:
-        return None
-    parts = [part.partition("=") for part in text.split(",")]
-    if wrong := [part[0] for part in parts if not part[1] or not part[2].strip()]:
-        raise ConfigError(f"--map: {wrong[0]!r} names no column", expected="question=COLUMN,answer=COLUMN")
-    return {part.strip(): column.strip() for part, _, column in parts}
-
-
-def open_tokenizer(model: str) -> tuple[Any, int]:
-    """A model's tokenizer and its context in tokens, without its weights.
-
-    Raises:
-        InputError: no such model here and none to be fetched.
-    """
-    import os
-
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from transformers import AutoConfig, AutoTokenizer
-
-    from groundtune.errors import InputError
-    from groundtune.nn.checkpoints import BUNDLED, model_path
-
-    path = model_path(model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        settings = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"the tokenizer of {model!r} cannot be loaded: {str(error).strip().splitlines()[0]}",
-            expected=f"{BUNDLED!r}, a folder with config.json and tokenizer.json, or a Hugging Face name",
-            next_step="check the `model:` line of groundtune.yaml, or pass --model",
-        ) from None
-    text = getattr(settings, "text_config", settings)
-    context = getattr(text, "max_position_embeddings", None) or min(int(tokenizer.model_max_length or 2048), 2**20)
-    tokenizer.model_max_length = 10**9  # lengths are what is measured: no warning about long rows
-    return tokenizer, int(context)
 
 
 def _embedder() -> Callable[[Any], Any]:
