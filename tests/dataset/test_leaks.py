@@ -12,7 +12,7 @@ import pytest
 
 from groundtune.dataset.checks import leak_candidates, leaks
 from groundtune.dataset.checks.check import check
-from groundtune.dataset.checks.leaks import agree, other_numbers
+from groundtune.dataset.checks.leaks import agree, other_things
 from groundtune.dataset.examples import read_examples
 from groundtune.dedup import normalised
 
@@ -143,11 +143,16 @@ def test_when_answers_agree(left: str, right: str, expected: bool) -> None:
     assert agree(left, right) is expected and agree(right, left) is expected
 
 
-def test_other_numbers_make_another_question() -> None:
-    assert other_numbers("a cube of 4 cm", "a cube of 6 cm")
-    assert not other_numbers("leave in 2026", "leave per year") and not other_numbers(
-        "leave in 2026", "2026, leave for 40 hours"
-    )
+def test_other_things_make_another_question() -> None:
+    assert other_things("a cube of 4 cm", "a cube of 6 cm")
+    assert other_things('the turnover of "Ferries"', 'the turnover of "Freight"')
+    assert other_things("What type is Razorbill?", "What type is Guillemot?")
+    assert other_things("Which type is the Razorbill?", "What type of boat is the Guillemot?")
+    assert not other_things("leave in 2026", "leave per year")
+    assert not other_things("leave in 2026", "2026, leave for 40 hours")
+    assert not other_things('the turnover of "Ferries"', "what did ferries turn over")
+    assert not other_things("What did the Harbour Board decide?", "Which decision did the Board take?")
+    assert not other_things("Who signs the lease?", "Who in the Cooperative signs leases?")
 
 
 def test_the_example_s_phrasings_are_found_in_other_words(tmp_path: Path) -> None:

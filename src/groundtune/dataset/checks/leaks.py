@@ -8,6 +8,7 @@ Thresholds were chosen on the 520 answerable questions of the shipped example, w
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,10 @@ SIMILAR_ANSWER, SIMILAR_ANSWER_QUESTION = 0.8, 0.75
 COMMON_ANSWER = 0.75
 #: held-out rows whose texts are all kept; of further ones every fiftieth's
 _WITH_TEXT = 20_000
+_QUOTED = re.compile(
+    r"[\"\u201c\u201d\u201e\u00ab\u00bb]([^\"\u201c\u201d\u201e\u00ab\u00bb]{1,80})[\"\u201c\u201d\u201e\u00ab\u00bb]"
+)
+_NAME = re.compile(r"(?<=[^\W_A-Z][ ,] )[A-Z][^\W_]{1,40}|(?<=[^\W_A-Z] )[A-Z][^\W_]{1,40}")
 #: of a question or answer
 _CHARACTERS = 500
 
@@ -147,9 +152,11 @@ class Leaks:
     def _nearly(self, waiting: list[tuple[_Row, str]], findings: Findings) -> None:
         if self._index is None:
             return
+        prompts = {row.line: prompt for row, prompt in waiting}
         for near in self._index.like(waiting):
             held = self._held[near.earlier]
-            if not near.same_numbers or not near.key.same_task(held):
+            row, prompt = near.key, prompts[near.key.line]
+            if not near.same_numbers or not row.same_task(held) or other_things(held.question, prompt):
                 continue
             if near.exact:  # differs in case and punctuation only
                 self._found("leak_exact", near.key.line, f"the prompt of {held.place}", findings)
@@ -169,7 +176,7 @@ class Leaks:
         unsure: list[tuple[float, Pair]] = []
         for cosine, pair in candidates.alike(embed):
             held = self._held[pair.held]
-            if self.lines.get(pair.line) or other_numbers(held.question, pair.question):
+            if self.lines.get(pair.line) or other_things(held.question, pair.question):
                 continue
             enough = COMMON_ANSWER if candidates.common(held.answer) else leak_candidates.SAME_ANSWER
             if cosine >= enough and agree(held.answer, pair.answer):
@@ -185,10 +192,22 @@ class Leaks:
             self._found("leak_reworded", line, f"{asked} (cosine {cosine:.2f})", findings)
 
 
-def other_numbers(left: str, right: str) -> bool:
-    """True for two questions that both name numbers, each one that the other does not: 4 cm and 6 cm are two questions."""
-    a, b = ({w for w in normalised(t).split() if any(c.isdigit() for c in w)} for t in (left, right))
-    return bool(a - b) and bool(b - a)
+def other_things(left: str, right: str) -> bool:
+    """True for two questions that ask of different things.
+
+    So it is where each names a number or quotes words that the other does not have (4 cm and 6 cm, "Ferries" and
+    "Freight"), and where both name names, none of them the same. A name is a word with a capital inside a sentence;
+    one in common is enough, since in German every noun looks like one.
+    """
+    numbers = [{w for w in normalised(t).split() if any(c.isdigit() for c in w)} for t in (left, right)]
+    if numbers[0] - numbers[1] and numbers[1] - numbers[0]:
+        return True
+    quoted = [{normalised(w) for w in _QUOTED.findall(t)} for t in (left, right)]
+    plain = [f" {normalised(t)} " for t in (left, right)]
+    if all(any(f" {w} " not in other for w in words) for words, other in zip(quoted, reversed(plain), strict=True)):
+        return True
+    names = [{w.casefold() for w in _NAME.findall(t)} for t in (left, right)]
+    return bool(names[0]) and bool(names[1]) and not names[0] & names[1]
 
 
 def agree(left: str, right: str) -> bool:
