@@ -337,3 +337,24 @@ def test_other_xml_gives_its_text_in_order(tmp_path: Path) -> None:
     assert len(text) < 500
     assert "is damaged" in refusal(jats, write(tmp_path / "c.xml", "<a>" * 5_000))
     assert "has no text" in refusal(jats, write(tmp_path / "d.xml", "<a><b/></a>"))
+
+
+def test_a_short_page_keeps_its_headings_and_loses_its_menu(tmp_path: Path) -> None:
+    page = tmp_path / "fees.html"
+    page.write_text(
+        "<html><body><nav>Home | News | Contact</nav><main><h1>Mooring fees</h1>"
+        "<p>A visitor mooring costs 23 crowns a night.</p></main></body></html>",
+        encoding="utf-8",
+    )
+    (section,) = html.load(page)
+    assert section.heading == "Mooring fees"
+    assert section.text == "A visitor mooring costs 23 crowns a night."
+
+
+def test_a_mail_with_a_header_of_broken_bytes_is_read(tmp_path: Path) -> None:
+    mail = tmp_path / "a.eml"
+    mail.write_bytes(
+        b"Subject: Rooms\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nWe open at 9:30.\r\n"
+        b'--b\r\nContent-Transfer-Encoding: base\xff64\r\nContent-Disposition: attachment; filename="a.txt"\r\n\r\nQQ==\r\n--b--\r\n'
+    )
+    assert "We open at 9:30." in "\n".join(section.text for section in email.load(mail))

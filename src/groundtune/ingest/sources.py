@@ -131,6 +131,9 @@ def write_query(workspace: Workspace, database: str, query: str) -> Path:
     Raises:
         InputError: a password in the address itself: it would be written to disk.
     """
+    scheme, _, place = database.partition(":///")
+    if scheme.startswith("sqlite") and place and not place.startswith("/"):  # as seen from where the command was typed
+        database = f"{scheme}:///{Path(place).resolve()}"
     if urlsplit(database).password and "${" not in (urlsplit(database).password or ""):
         raise InputError(
             "the database's address holds a password",

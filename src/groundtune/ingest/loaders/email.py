@@ -171,7 +171,7 @@ def _name(part: Message) -> str:
 def _described(part: Message) -> str:
     payload: Any = part.get_payload()
     size = len(payload) if isinstance(payload, str) else 0
-    if (part.get("Content-Transfer-Encoding") or "").strip().lower() == "base64":
+    if str(part.get("Content-Transfer-Encoding") or "").strip().lower() == "base64":
         size = size * 3 // 4
     about = f" ({part.get_content_type()}, {max(1, size >> 10)} KiB)" if size else f" ({part.get_content_type()})"
     return (_name(part) or "without a name") + about

@@ -1,7 +1,7 @@
 """Web pages: trafilatura finds the main text (no menus, no footers) as Markdown, whose headings make the sections.
 
 Where it finds nothing, or loses text or headings of a page that has no menus to leave out, all visible text is taken;
-where it loses half of a page that has, all but the menus.
+where it loses half of a page that has, or all headings, all but the menus.
 Leaves out scripts: a page whose text is only made in the browser has none here.
 """
 
@@ -34,6 +34,8 @@ _FURNITURE = re.compile(
 _ENOUGH = 0.97
 #: so many times the main text's words outside menus, footers and the like, and the main text was found wrongly
 _MAX_LOST = 2
+#: so many times its words, and what lies outside menus is the same text, whose headings the main text has lost
+_MAX_MORE = 1.5
 
 
 def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section]:
@@ -90,7 +92,9 @@ def _blocks(page: str) -> Iterator[Block]:
     everything = list(html_blocks.blocks(page))
     if _FURNITURE.search(page):
         content = list(html_blocks.blocks(page, furniture=False))
-        if _words(content) >= _MAX_LOST * max(_words(found), 1):
+        ours, theirs = _words(content), max(_words(found), 1)
+        flat = _headings(content) and not _headings(found) and ours <= _MAX_MORE * theirs  # as it makes short pages
+        if flat or ours >= _MAX_LOST * theirs:
             yield from content
         else:
             yield from found or content or everything
