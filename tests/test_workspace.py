@@ -203,3 +203,12 @@ def test_folder_digest_follows_names_and_bytes_of_the_weights(tmp_path: Path) ->
     assert folder_digest(tmp_path / "a") == folder_digest(tmp_path / "b")
     (tmp_path / "b" / "model.safetensors").write_bytes(b"2")
     assert folder_digest(tmp_path / "a") != folder_digest(tmp_path / "b")
+
+
+def test_a_manifest_holds_no_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["groundtune", "ingest", "--password", "s3cret", "--password=t0psecret", "a.pdf"])
+    workspace = Workspace(tmp_path)
+    workspace.make("documents", {"a": 1}, lambda folder: None)
+    text = (workspace.path("documents") / "manifest.json").read_text(encoding="utf-8")
+    assert "groundtune ingest --password *** --password=*** a.pdf" in text
+    assert "s3cret" not in text and "t0psecret" not in text

@@ -173,6 +173,17 @@ class Workspace:
             lock.release()
 
 
+def _without_secrets(arguments: list[str]) -> list[str]:
+    """A command line without the values of its ``--password`` options."""
+    out = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, _ = argument.partition("=")
+        out.append(
+            "***" if before == "--password" else f"{option}=***" if equals and option == "--password" else argument
+        )
+    return out
+
+
 def provenance() -> dict[str, Any]:
     """The command, the interpreter and the package versions that make an artifact."""
     versions = {}
@@ -182,7 +193,7 @@ def provenance() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "command": " ".join(["groundtune", *sys.argv[1:]]),
+        "command": " ".join(["groundtune", *_without_secrets(sys.argv[1:])]),
         "python": platform.python_version(),
         "packages": versions,
     }

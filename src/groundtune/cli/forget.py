@@ -33,7 +33,8 @@ def forget(
     workspace = setup.workspace
     with workspace.writing():
         found = steps.find_document(workspace, document)
-        questions = [setup.questions_path, *sorted(workspace.path("datasets").glob("*.jsonl"))]
+        datasets = [*workspace.root.glob("*.jsonl"), *workspace.folder.glob("*.jsonl")]
+        questions = sorted({setup.questions_path, *datasets})
         rest = {path: steps.rows_about(path, found.path) for path in questions}
         runs = steps.runs_trained_on(workspace, found.path)
         if not (yes or json):

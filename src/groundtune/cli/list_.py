@@ -10,7 +10,9 @@ from groundtune.cli._common import JsonOption, print_json, say
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(help="methods, metrics, loaders, formats, embedders, stores, backends or models.")],
+    kind: Annotated[
+        str, typer.Argument(help="methods, metrics, loaders, formats, embedders, stores, backends or models.")
+    ],
     json: JsonOption = False,
 ) -> None:
     """List what there is of a kind, each with its first line of documentation."""
