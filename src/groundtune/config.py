@@ -30,9 +30,8 @@ class IngestConfig(_Part):
     seconds_per_file: int = Field(50, ge=1, description="longest time for one file; more for files over 3 MB")
     megabytes_per_file: int = Field(1500, ge=200, description="most memory while one file is read")
     boilerplate: bool = Field(True, description="take out lines that repeat over the pages of one document")
-    duplicates: Literal["drop", "keep"] = Field(
-        "drop",
-        description="documents with the same or nearly the same text: drop all but the first, naming it, or keep",
+    duplicates: Literal["drop", "drop_near", "keep"] = Field(
+        "drop", description="of documents with the same text only the first comes in; drop_near: nearly the same, too"
     )
     redact: tuple[Literal["email", "phone", "iban", "card", "name"], ...] = Field(
         (), description="personal data to replace by its kind, as in [email]"

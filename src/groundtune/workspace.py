@@ -116,6 +116,7 @@ class Workspace:
         if done is not None and done["key"] == key:
             return self.path(name), False
         final = self.path(name)
+        shutil.rmtree(final.with_name(final.name + ".old"), ignore_errors=True)  # of a run killed at its end
         half = final.with_name(f"{final.name}.part-{key[:16]}")
         half.mkdir(parents=True, exist_ok=True)
         for other in final.parent.glob(f"{final.name}.part-*"):

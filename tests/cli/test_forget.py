@@ -76,3 +76,43 @@ def test_without_a_terminal_it_asks_for_yes(made: Path) -> None:
     assert done.returncode == 2
     assert "--yes" in done.stderr
     assert holders(made / ".groundtune")
+
+
+def test_copies_samples_and_rejected_rows_go_too(made: Path) -> None:
+    documents = made / "documents"
+    (documents / "letter.txt").write_text(
+        "The se\u00adcret word is xylophonia.\u200b It is not to be told.", encoding="utf-8"
+    )
+    (documents / "z-copy.md").write_text("The secret word is xylophonia.\n\nIt is not to be told.", encoding="utf-8")
+    first = run_json("ingest", "--project", made)
+    assert [s["reason"] for s in first["skipped"]] == ["the same text as letter.txt, which is kept"]
+    row = {
+        "question": "Which word? \u2028 Say xylophonia.",
+        "answer": "xylophonia",
+        "document": "letter.txt",
+        "id": "x1",
+    }
+    with (made / "questions.jsonl").open("a", encoding="utf-8", newline="") as file:
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    rejected = {"question": "?", "quote": "xylophonia", "place": "letter.txt, section 1"}
+    (made / "questions.rejects.jsonl").write_text(json.dumps(rejected) + "\n", encoding="utf-8")
+    (made / "notes.jsonl").write_bytes(b"\xff\xfe broken\n")
+    result = run_json("forget", "letter.txt", "--project", made)
+    assert sorted(Path(p).name for p in result["examples_removed"]) == ["questions.jsonl", "questions.rejects.jsonl"]
+    left = [str(p) for p in made.rglob("*") if p.is_file() and b"xylophonia" in p.read_bytes()]
+    assert sorted(left) == [str(documents / "letter.txt"), str(documents / "z-copy.md")]  # the user's own files
+    again = run_json("ingest", "--project", made)
+    assert {s["path"] for s in again["skipped"]} == {"letter.txt", "z-copy.md"}
+    assert all(s["reason"].startswith("forgotten on") for s in again["skipped"])
+
+
+def test_a_line_taken_out_is_read_again_and_a_broken_one_is_one_message(made: Path) -> None:
+    run_json("forget", "hours.txt", "--project", made)
+    forgotten = made / ".groundtune" / "forgotten.jsonl"
+    whole = forgotten.read_text(encoding="utf-8")
+    forgotten.write_text("{broken\n" + whole, encoding="utf-8")
+    done = run("ingest", "--project", made)
+    assert done.returncode == 2
+    assert "forgotten.jsonl:1: not an entry" in done.stderr and "Traceback" not in done.stderr
+    forgotten.write_text("", encoding="utf-8")
+    assert run_json("ingest", "--project", made)["documents"] == 4

@@ -125,3 +125,51 @@ def test_real_files_convert_whole(
     ]
     if task is None:
         assert all(a.messages == b.messages and a.tools == b.tools for a, b in same if a is not None and b is not None)
+
+
+def test_a_key_that_parquet_columns_lack_is_named_with_its_line(tmp_path: Path) -> None:
+    rows: list[Any] = [{"prompt": f"q{n}", "completion": "a"} for n in range(1100)]
+    rows.append({"prompt": "q", "completion": "a", "id": "x"})
+    path = written(tmp_path / "a.jsonl", rows)
+    report = convert(path, tmp_path / "a.parquet", "openai_chat", origin=True)
+    assert (report.converted, report.faulty) == (1100, 1)
+    assert report.places[0].startswith(f"{path}:1101: the key 'id'") and ".jsonl" in report.places[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "left"),
+    [
+        (
+            {"question": "q", "references": ["a"], "document": "d.pdf", "page": 2, "passage": "p", "fact": "f"},
+            ["passage", "page"],
+        ),
+        ({"question": "q", "answer": "a", "document": "d.pdf", "passage": "p"}, ["passage"]),
+        (
+            {
+                "question": "q",
+                "references": ["a", "b"],
+                "answer": "c",
+                "passages": [{"document": "d.pdf", "text": "p"}, {"document": "e.pdf", "text": "p"}],
+                "kind": "plain",
+                "source": "x.pdf",
+                "empty": "",
+            },
+            [
+                "references after the first",
+                "text and page of passages",
+                "documents of passages after the first",
+                "answer",
+                "kind",
+                "source",
+            ],
+        ),
+    ],
+)
+def test_every_key_of_a_question_that_is_not_carried_is_named(
+    row: dict[str, Any], left: list[str], tmp_path: Path
+) -> None:
+    path = written(tmp_path / "a.jsonl", [row])
+    report = convert(path, tmp_path / "b.jsonl", "openai_chat", origin=True)
+    assert report.format == "groundtune" and report.left_behind == dict.fromkeys(left, 1)
+    item = next(read_items(tmp_path / "b.jsonl")).item
+    assert item is not None and (item.messages[1].content, item.source) == ("a", "d.pdf")

@@ -354,3 +354,18 @@ def test_junk_is_refused_with_a_reason_and_never_crashes(name: str) -> None:
     read()
     with pytest.raises(RowFault):
         module.read({"nothing": 1})
+
+
+@pytest.mark.parametrize(
+    ("more", "source"),
+    [
+        ({"document": "d.pdf"}, "d.pdf"),
+        ({"place": {"document": "d.pdf", "page": 3}}, "d.pdf"),
+        ({"source": "s.pdf"}, "s.pdf"),
+        ({"document": "d.pdf", "passages": [{"document": "p.pdf", "text": "x"}]}, "p.pdf"),
+        ({"document": 3, "passages": "x"}, ""),
+    ],
+)
+def test_a_question_s_source_is_the_document_that_it_names(more: dict[str, Any], source: str) -> None:
+    item = registry.get("formats", "groundtune").read({"question": "q", "references": "a", **more})
+    assert item.source == source

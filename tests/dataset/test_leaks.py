@@ -187,3 +187,44 @@ def leaks_found(train: Path, held: Path, embed: Any) -> list[tuple[str, str]]:
     trained = {item.line: item.item for item in read_items(train) if item.item is not None}
     search.compare(trained.items(), Findings("train"), len(trained))
     return [(trained[line].messages[0].content, asked[place]) for line, place in search.partner.items()]
+
+
+def codes_of(train: list[dict[str, Any]], held: list[dict[str, Any]], tmp_path: Path) -> list[tuple[str, list[str]]]:
+    report = check(written(tmp_path / "a.jsonl", train), against=written(tmp_path / "b.jsonl", held))
+    return [(f.code, f.places) for f in report.findings if f.code.startswith("leak")]
+
+
+def test_a_leak_behind_a_nearer_row_of_another_number_is_named(tmp_path: Path) -> None:
+    text = "Which fee did the harbour board of the western islands ask in {} for a berth of nine metres{}"
+    held = [chat(text.format(2023, ""), "4 euro"), chat(text.format(2024, " or more at the old pier"), "5 euro")]
+    train = [*TRAIN, chat(text.format(2024, ""), "5 euro")]
+    ((code, places),) = codes_of(train, held, tmp_path)
+    assert (
+        code == "leak_near" and places[0].startswith(f"{tmp_path}/a.jsonl:11") and f"{tmp_path}/b.jsonl:2" in places[0]
+    )
+
+
+def test_a_leak_of_a_sentence_that_is_held_out_under_two_tasks_is_named(tmp_path: Path) -> None:
+    def task(marker: str, text: str, answer: str) -> dict[str, Any]:
+        return {"messages": [{"role": "system", "content": marker}, *chat(text, answer)["messages"]]}
+
+    text = "The harbour office is open in the morning on every working day of the week"
+    held = [task("<to-fr>", text, "Le bureau"), task("<to-de>", text, "Das Büro ist offen")]
+    train = [*TRAIN, task("<to-de>", text.replace("working day", "work day"), "Das Büro ist morgens offen")]
+    ((code, places),) = codes_of(train, held, tmp_path)
+    assert code == "leak_near" and f"{tmp_path}/b.jsonl:2" in places[0]
+
+
+def test_each_item_of_a_row_is_compared_by_its_own_prompt(tmp_path: Path) -> None:
+    one = "Who keeps the keys of the harbour mill in the year 1907 on the western island?"
+    row = {
+        "instruction": one,
+        "instances": [
+            {"input": "", "output": "Ida Brekke"},
+            {"input": "Say in which year the old lighthouse of Vessa was built by the board", "output": "1911"},
+        ],
+    }
+    held = [{"instruction": one.replace("keys of the", "keys of this"), "output": "Ida Brekke"}]
+    train = [{"instruction": r["messages"][0]["content"], "output": r["messages"][1]["content"]} for r in TRAIN]
+    ((code, places),) = codes_of([*train, row], held, tmp_path)
+    assert code == "leak_near" and places[0].startswith(f"{tmp_path}/a.jsonl:11")

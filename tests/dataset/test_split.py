@@ -142,3 +142,49 @@ def test_half_characters_are_kept_as_they_are_and_lists_need_lines(tmp_path: Pat
 def test_two_rows_make_one_of_each(tmp_path: Path) -> None:
     report, train, held = divided(written(tmp_path / "a.jsonl", [chat("tea?"), chat("quite another thing")]))
     assert (len(train), len(held)) == (1, 1) and report.groups == 2
+
+
+def test_every_document_of_a_question_stays_on_one_side(tmp_path: Path) -> None:
+    flat = [
+        {"question": f"{a} {b} {n}?", "references": ["x"], "document": f"d{n % 5}.pdf", "passage": "p"}
+        for n, (a, b) in enumerate(
+            (a, b) for a in ("oak", "elm", "fir", "yew") for b in "one two three four five".split()
+        )
+    ]
+    report, train, held = divided(written(tmp_path / "a.jsonl", flat), share=0.4, near=False)
+    assert report.sources == 5 and not {r["document"] for r in train} & {r["document"] for r in held}
+    two = [
+        {
+            "question": f"question {n}?",
+            "references": [f"{n}"],
+            "passages": [{"document": f"own{n}.pdf", "text": "p"}, {"document": f"shared{n % 4}.pdf", "text": "p"}],
+        }
+        for n in range(24)
+    ]
+    report, train, held = divided(written(tmp_path / "a.jsonl", two), share=0.4, near=False)
+    assert (report.groups, report.sources) == (4, 28)
+    second = [{r["passages"][1]["document"] for r in part} for part in (train, held)]
+    assert second[0] and second[1] and not second[0] & second[1]
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_every_item_of_a_row_is_linked(near: bool, tmp_path: Path) -> None:
+    words = "amber birch cedar delta ember fjord grove heath inlet jetty".split()
+    end = "" if not near else " please"
+    rows: list[dict[str, Any]] = []
+    for n, word in enumerate(words):
+        later = f"Tell me where the {word} museum keeps the {words[n - 3]} boat in winter"
+        several = [{"input": f"{word} first", "output": "x"}, {"input": later, "output": "y"}]
+        rows.append({"name": word, "instruction": "Do.", "instances": several})
+        rows.append({"name": word, "instruction": "Do.", "input": later + end, "output": "y"})
+    report, train, held = divided(written(tmp_path / "a.jsonl", rows), share=0.3, near=near)
+    assert report.groups == 10 and report.near == (10 if near else 0)
+    assert not {r["name"] for r in train} & {r["name"] for r in held}
+
+
+def test_a_row_with_a_faulty_item_is_left_out_whole(tmp_path: Path) -> None:
+    rows: list[Any] = [{"instruction": f"word{n} {n}", "output": "x"} for n in range(20)]
+    rows[3] = {"instruction": "two", "instances": [{"input": "a", "output": "x"}, {"input": "b", "output": ""}]}
+    report, train, held = divided(written(tmp_path / "a.jsonl", rows), skip_faulty=True)
+    assert report.faulty_rows == 1 and report.train_rows + report.held_out_rows == 19
+    assert sorted(map(json.dumps, train + held)) == sorted(json.dumps(r) for r in rows if "output" in r)

@@ -199,8 +199,8 @@ def test_a_lasting_fault_ends_the_run_and_keeps_what_was_finished(tmp_path: Path
 def test_the_limit_of_money_is_kept(tmp_path: Path) -> None:
     prices = Prices(1000, 1000)  # a tenth of a cent a token: 0.15 dollars a reply as the stub counts
     teacher = Teacher()
-    made = teach(teacher, chunks(9), tmp_path / "j", prices=prices, max_usd=1.5, concurrency=1)
-    assert made.usd is not None and 0 < made.usd <= 1.5 and made.left == 9 - len(teacher.asked) > 0
+    made = teach(teacher, chunks(9), tmp_path / "j", prices=prices, max_usd=3, concurrency=1)
+    assert made.usd is not None and 0 < made.usd <= 3 and made.left == 9 - len(teacher.asked) > 0
     with pytest.raises(InputError, match="no price"):
         teach(Teacher(), chunks(1), tmp_path / "k", max_usd=1)
 
@@ -383,3 +383,54 @@ def test_nothing_is_spent_without_consent(project: Path) -> None:
     assert endpoint.asked == 0 and not (project / "questions.jsonl").exists()
     endpoint.server.shutdown()
     endpoint.server.server_close()
+
+
+class Together(Teacher):
+    """The first request ends in a lasting fault or Ctrl-C once another one is under way, which replies later."""
+
+    def __init__(self, fault: BaseException) -> None:
+        super().__init__()
+        self.fault, self.second = fault, threading.Event()
+
+    def answer(self, messages: Sequence[Message]) -> Completion:
+        if "thing 0 " in messages[-1].content:
+            assert self.second.wait(5)
+            raise self.fault
+        self.second.set()
+        time.sleep(0.2)
+        return super().answer(messages)
+
+
+@pytest.mark.parametrize("fault", [GroundtuneError("no such key"), KeyboardInterrupt()])
+def test_replies_under_way_are_kept_when_the_run_ends(fault: BaseException, tmp_path: Path) -> None:
+    teacher = Together(fault)
+    with pytest.raises(type(fault)):
+        teach(teacher, chunks(6), tmp_path / "j", concurrency=2)
+    assert 1 <= len(teacher.asked) < 5 and len(read_journal(tmp_path / "j")) == len(teacher.asked)
+
+
+def test_the_limit_of_money_holds_for_the_longest_replies(tmp_path: Path) -> None:
+    class Long(Teacher):
+        max_tokens = 400
+
+        def answer(self, messages: Sequence[Message]) -> Completion:
+            time.sleep(0.01)
+            completion = super().answer(messages)
+            return Completion(completion.text, usage=Usage(sum(len(m.content) for m in messages), self.max_tokens))
+
+    teacher = Long()
+    one = Prices(0, 1000).of(Usage(0, 400))
+    made = teach(teacher, chunks(20), tmp_path / "j", prices=Prices(0, 1000), max_usd=5.5 * one, concurrency=4)
+    assert len(teacher.asked) == 5 and made.usd == pytest.approx(5 * one) and made.left == 15
+
+
+def test_the_limit_of_money_holds_where_the_teacher_counts_nothing(tmp_path: Path) -> None:
+    class Uncounted(Teacher):
+        max_tokens = 50
+
+        def answer(self, messages: Sequence[Message]) -> Completion:
+            return Completion(super().answer(messages).text)
+
+    teacher = Uncounted()
+    made = teach(teacher, chunks(20), tmp_path / "j", prices=Prices(0, 1000), max_usd=0.2, concurrency=1)
+    assert 0 < len(teacher.asked) < 20 and made.usage.completion_tokens > 0 and made.usd is not None and made.usd <= 0.2

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from groundtune.config import Config, parse_config
+from groundtune.errors import ConfigError
 from groundtune.ingest.cleaning import in_words, without_site_lines
 from groundtune.ingest.ingest import IngestResult, ingest, read_sections
 from groundtune.ingest.section_files import as_line, first_line, sections_of
@@ -111,3 +112,39 @@ def test_lines_that_repeat_over_a_site_go(tmp_path: Path, pages: int) -> None:
     assert last == [f"Page {pages - 1} is about topic {(pages - 1) * 7}."]
     assert first_line(tmp_path / f"p{pages - 1}.jsonl")["changes"]["site_lines"]["count"] == 1
     assert heads[-1]["changes"]["site_lines"]["samples"] == ["We use cookies."]
+
+
+def test_names_are_not_redacted_without_a_list_and_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ingest\.redact: name needs a list of names"):
+        brought_in(tmp_path, {"letter.txt": LETTER}, redact=["name"])
+
+
+def test_a_title_made_of_the_files_name_is_redacted_too(tmp_path: Path) -> None:
+    result = brought_in(tmp_path, {"anna.schmidt@example.org.txt": "We open at nine."}, redact=["email"])
+    assert result.documents[0].title == "[email]"
+
+
+def test_a_query_in_a_folder_is_not_run_unless_named(tmp_path: Path) -> None:
+    import sqlite3
+
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    base = sqlite3.connect(documents / "shop.db")
+    base.execute("create table p (item text)")
+    base.execute("insert into p values ('kayak')")
+    base.commit()
+    base.close()
+    (documents / "q.sql").write_text("-- groundtune: sqlite:///shop.db\nSELECT item FROM p\n", encoding="utf-8")
+    (documents / "a.txt").write_text("We open at nine.", encoding="utf-8")
+    workspace = Workspace(tmp_path)
+    by_folder = ingest(workspace, ["documents"])
+    assert [d.path for d in by_folder.documents] == ["a.txt"]
+    assert "run only where the file itself is named" in {s.path: s.reason for s in by_folder.skipped}["q.sql"]
+    named = ingest(workspace, ["documents", "documents/q.sql"])
+    assert [d.path for d in named.documents] == ["a.txt", "q.sql"]
+    before = named.documents[1].id
+    base = sqlite3.connect(documents / "shop.db")
+    base.execute("insert into p values ('canoe')")
+    base.commit()
+    base.close()
+    assert ingest(workspace, ["documents", "documents/q.sql"]).documents[1].id != before  # other rows, another document

@@ -32,14 +32,31 @@ def test_the_same_text_in_other_pieces_and_case_is_an_exact_duplicate() -> None:
     assert twins[0].reason() == "the same text as a.md, which is kept"
 
 
-def test_one_word_more_is_a_duplicate_and_the_kept_one_is_named() -> None:
-    twins = document_duplicates(
-        [("x", signature("other")), ("a", signature(rules())), ("b", signature(rules() + " thanks for reading"))]
-    )
-    (twin,) = twins
-    assert (twin.document, twin.like, twin.exact, twin.duplicate) == ("b", "a", False, True)
+def test_nearly_the_same_is_kept_unless_asked_for_and_the_kept_one_is_named() -> None:
+    documents = [("x", signature("other")), ("a", signature(rules())), ("b", signature(rules() + " thanks for reading"))]
+    (twin,) = document_duplicates(documents)
+    assert (twin.document, twin.like, twin.exact, twin.duplicate, twin.nearly) == ("b", "a", False, False, True)
     assert twin.similarity >= 0.95
-    assert "a, which is kept" in twin.reason()
+    percent = min(99, round(100 * twin.similarity))
+    assert twin.reason() == f"nearly the same text as a ({percent} % of its word sequences): both are kept"
+    assert twin.reason(dropped=True) == f"nearly the same text as a ({percent} % of its word sequences): a is kept"
+
+
+def test_one_word_that_turns_what_a_long_text_says_is_no_duplicate() -> None:
+    text = rules(360).replace("It is not allowed", "The deposit is refundable. It is not allowed")
+    changed = text.replace("refundable", "forfeited")
+    (twin,) = document_duplicates([("a", signature(text)), ("b", signature(changed))])
+    assert (twin.duplicate, twin.nearly, twin.exact) == (False, True, False)
+    assert "both are kept" in twin.reason()
+
+
+def test_where_near_ones_go_none_is_said_to_be_like_one_that_went() -> None:
+    texts = [rules(), rules() + " thanks", rules() + " thanks a lot"]
+    documents = [(name, signature(text)) for name, text in zip("abc", texts, strict=True)]
+    assert [t.like for t in document_duplicates(documents, drop_near=True)] == ["a", "a"]
+    copied = [*documents, ("d", documents[1][1])]
+    assert [(t.like, t.exact) for t in document_duplicates(copied)][-1] == ("b", True)
+    assert [(t.like, t.nearly) for t in document_duplicates(copied, drop_near=True)][-1] == ("a", True)
 
 
 def test_near_twins_are_reported_and_kept() -> None:
@@ -53,6 +70,7 @@ def test_near_twins_are_reported_and_kept() -> None:
     ):
         (twin,) = document_duplicates([("2025", signature(text)), ("2026", signature(changed))])
         assert not twin.duplicate
+        assert not twin.nearly
         assert twin.differs == differs
         assert "both are kept" in twin.reason()
 
@@ -62,18 +80,18 @@ def test_a_document_between_two_twins_is_judged_by_the_one_it_repeats() -> None:
     twins = document_duplicates(
         [("old", signature(old)), ("new", signature(new)), ("copy", signature(new + " thanks"))]
     )
-    assert [(t.document, t.like, t.duplicate) for t in twins] == [("new", "old", False), ("copy", "new", True)]
+    assert [(t.document, t.like, t.nearly) for t in twins] == [("new", "old", False), ("copy", "new", True)]
 
 
 def test_documents_that_differ_in_their_headings_are_no_duplicates() -> None:
     one, other = signature(rules(), heading="Rules > Vessa"), signature(rules(), heading="Rules > Little Skarn")
-    assert [t.duplicate for t in document_duplicates([("a", one), ("b", other)])] == [False]
+    assert [(t.duplicate, t.nearly) for t in document_duplicates([("a", one), ("b", other)])] == [(False, False)]
 
 
 def test_short_documents_are_duplicates_only_when_the_same() -> None:
     text = "the office opens at eight and closes at noon on every day of the week but monday"
     near = document_duplicates([("a", signature(text)), ("b", signature(text + " too"))])
-    assert [t.duplicate for t in near] == [False]
+    assert [(t.duplicate, t.nearly) for t in near] == [(False, False)]
     assert document_duplicates([("a", signature("")), ("b", signature(""))]) == []
 
 

@@ -110,3 +110,12 @@ def test_padding_never_masks_an_end_of_turn() -> None:
     labels = RowBatches(rows, batch_tokens=100, epochs=1, seed=0)[0]["labels"].tolist()
     assert sorted(sum(label != IGNORED for label in row) for row in labels) == [2, 5]
     assert all(row[max(n for n, label in enumerate(row) if label != IGNORED)] == eos for row in labels)
+
+
+def test_a_sliding_window_is_refused(tiny_tokenizer: Any) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    shape = {"vocab_size": 400, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    model = MistralForCausalLM(MistralConfig(**shape, num_attention_heads=2, num_key_value_heads=2, sliding_window=16))
+    with pytest.raises(ConfigError, match="sliding window"):
+        prepare(model, some_rows(3))

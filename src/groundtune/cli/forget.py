@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from groundtune.cli._common import ConfigOption, JsonOption, ProjectOption, open_project, print_json, say
+from groundtune.cli._common import ConfigOption, JsonOption, ProjectOption, open_project, print_json, say, warn
 
 
 def forget(
@@ -26,6 +26,7 @@ def forget(
 
     The source file itself is yours and stays where it is; it is not read again.
     """
+    from groundtune.errors import InputError
     from groundtune.ingest import forget as steps
     from groundtune.retrieval import index
 
@@ -33,9 +34,15 @@ def forget(
     workspace = setup.workspace
     with workspace.writing():
         found = steps.find_document(workspace, document)
-        datasets = [*workspace.root.glob("*.jsonl"), *workspace.folder.glob("*.jsonl")]
-        questions = sorted({setup.questions_path, *datasets})
-        rest = {path: steps.rows_about(path, found.path) for path in questions}
+        questions = steps.datasets_of(workspace, setup.questions_path)
+        rest = {}
+        for path in questions:
+            try:
+                rest[path] = steps.rows_about(path, found.path)
+            except InputError as error:
+                if path == setup.questions_path:
+                    raise
+                warn(f"not looked through: {error.problem}")
         runs = steps.runs_trained_on(workspace, found.path)
         if not (yes or json):
             _confirm(found.path, {p: n for p, (_, n) in rest.items() if n}, runs if delete_runs else [])

@@ -42,6 +42,7 @@ def ingest(
     redact: Annotated[
         str | None, typer.Option(help="Personal data to replace by its kind: email,phone,iban,card,name or all.")
     ] = None,
+    names: Annotated[Path | None, typer.Option(help="File with one name a line, for --redact name.")] = None,
     depth: Annotated[int | None, typer.Option(min=0, help="Links followed from a web address.")] = None,
     pages: Annotated[int | None, typer.Option(min=1, help="Most pages fetched for a web address.")] = None,
     allow_private: Annotated[
@@ -51,7 +52,11 @@ def ingest(
 ) -> None:
     """Read sources into documents; what cannot be read is listed with its reason."""
     setup = open_project(project, config)
-    reading: dict[str, Any] = {"passwords": tuple(password or ()) or None, "redact": _kinds(redact)}
+    reading: dict[str, Any] = {
+        "passwords": tuple(password or ()) or None,
+        "redact": _kinds(redact, names or setup.config.ingest.names),
+        "names": str(names.resolve()) if names else None,
+    }
     crawling: dict[str, Any] = {"depth": depth, "pages": pages, "allow_private": allow_private or None}
     _set(setup, "ingest", reading)
     _set(setup, "crawl", crawling)
@@ -90,10 +95,10 @@ def _sources(setup: Setup, sources: list[str], query: str | None) -> tuple[str, 
     return (str(write_query(setup.workspace, databases[0], query)),)
 
 
-def _kinds(redact: str | None) -> tuple[str, ...] | None:
+def _kinds(redact: str | None, names: object) -> tuple[str, ...] | None:
     if redact is None:
         return None
-    kinds = ("email", "phone", "iban", "card", "name")
+    kinds = ("email", "phone", "iban", "card", *(("name",) if names else ()))
     return kinds if redact == "all" else tuple(kind.strip() for kind in redact.split(","))
 
 

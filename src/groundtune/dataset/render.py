@@ -103,15 +103,23 @@ def _templated(
         tools=[dict(tool) for tool in tools] or None,
         return_dict=True,
         tokenize=True,
-        sanitize_control_tokens=_holds_control_tokens(tokenizer, messages),
+        sanitize_control_tokens=_holds_control_tokens(tokenizer, messages, tools),
         **options,
     )
     return list(encoded["input_ids"])
 
 
-def _holds_control_tokens(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> bool:
+def _holds_control_tokens(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+) -> bool:
     added = [token.content for token in tokenizer.added_tokens_decoder.values()]
-    return any(token in text for m in messages for text in (m.content, m.name) if text for token in added)
+    texts = [
+        t
+        for m in messages
+        for t in (m.content, m.name, *(part for c in m.tool_calls for part in (c.name, c.arguments)))
+    ]
+    texts += [json.dumps(tool, ensure_ascii=False) for tool in tools]
+    return any(token in text for text in texts if text for token in added)
 
 
 def render_example(
@@ -137,7 +145,7 @@ def render_example(
         InputError: longer than ``max_tokens`` (nothing is cut silently), nothing to train on, no end of turn, or two
             beginnings of text.
     """
-    ids, trained = _ids_and_mask(tokenizer, messages, tools)
+    ids, trained = _ids_and_mask(tokenizer, messages, tools, where)
     if len(ids) > max_tokens and truncation == "error":
         raise InputError(
             f"{where}: {len(ids)} tokens, over the limit of {max_tokens}",
@@ -179,12 +187,12 @@ def windows(row: TokenRow, max_tokens: int) -> Iterator[TokenRow]:
 
 
 def _ids_and_mask(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], where: str
 ) -> tuple[list[int], list[bool]]:
     template = tokenizer.chat_template
     marked = isinstance(template, str) and "{% generation %}" in template.replace("{%-", "{%")
     # a part of the answers only, or control tokens to be spelt out: the markers cannot tell these, the turns can
-    if marked and all(m.trained for m in messages) and not _holds_control_tokens(tokenizer, messages):
+    if marked and all(m.trained for m in messages) and not _holds_control_tokens(tokenizer, messages, tools):
         encoded: Any = tokenizer.apply_chat_template(
             as_dicts(messages, str(template), tools),
             tools=[dict(tool) for tool in tools] or None,
@@ -194,11 +202,11 @@ def _ids_and_mask(
         )
         ids, mask = list(encoded["input_ids"]), [bool(b) for b in encoded["assistant_masks"]]
         return ids, _ended(ids, mask, end_ids(tokenizer))
-    return _turn_by_turn(tokenizer, messages, tools)
+    return _turn_by_turn(tokenizer, messages, tools, where)
 
 
 def _turn_by_turn(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], where: str
 ) -> tuple[list[int], list[bool]]:
     """Ids and mask from rendering the conversation up to each assistant turn, without it and with it."""
     ids: list[int] = []
@@ -214,17 +222,31 @@ def _turn_by_turn(
             said = as_dicts([message])[0]["content"]
             full = prompt + list(tokenizer(said, add_special_tokens=False)["input_ids"])
         end = next((i for i in range(len(full) - 1, -1, -1) if full[i] in ends), None)
-        if end is None or end < len(prompt):
+        start = _agreeing(prompt, full)
+        if (
+            start < len(prompt) and tokenizer.chat_template
+        ):  # what opens the turn holds more than the turn, "<think>" say
+            before = _templated(tokenizer, messages[:index], tools)
+            if start < _agreeing(before, full) or start < len(before) - 1:
+                raise InputError(
+                    f"{where}: the chat template writes the turns before an answer otherwise once it is there",
+                    expected="a template whose rendering of a conversation begins with that of its first turns",
+                    next_step="use the model's training template, with {% generation %} blocks",
+                )
+        if end is None or end < start:
             full = [*full, tokenizer.eos_token_id]
             end = len(full) - 1
         # earlier turns may stand here differently (no end marker, thoughts left out): their mask holds while they agree
-        kept = next(
-            (n for n, (a, b) in enumerate(zip(ids, prompt, strict=False)) if a != b), min(len(ids), len(prompt))
-        )
-        own = [message.trained and i <= end for i in range(len(prompt), len(full))]
-        mask = [*mask[:kept], *[False] * (len(prompt) - kept), *own]
+        kept = min(_agreeing(ids, prompt), start)
+        own = [message.trained and i <= end for i in range(start, len(full))]
+        mask = [*mask[:kept], *[False] * (start - kept), *own]
         ids = full
     return ids, mask[: len(ids)]
+
+
+def _agreeing(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of what two rows of ids begin with in common."""
+    return next((n for n, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
 
 
 def _ended(ids: list[int], mask: list[bool], ends: set[int]) -> list[bool]:

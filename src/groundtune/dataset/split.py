@@ -8,7 +8,7 @@ same rows in every run, and new rows move few old ones.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,8 @@ class SplitReport:
 
     Attributes:
         train, held_out: the files written.
-        train_rows, held_out_rows, faulty_rows: rows in them, and rows left out since they cannot be read.
+        train_rows, held_out_rows, faulty_rows: rows in them, and rows left out since they, or one of the items in them,
+            cannot be read.
         groups: what stays together; ``sources`` and ``facts`` that the rows name, ``near`` rows that follow an alike prompt.
         largest_group_rows: if it is most of the file, hold out by something finer.
     """
@@ -91,8 +92,8 @@ def split(
         writers = [stack.enter_context(row_writer(p)) for p in (train, held_out)]
         number = 0
         for line, row in without_blank(rows(path)):
-            if all(item.item is None for item in reader.items(line, row)):
-                continue
+            if any(item.item is None for item in reader.items(line, row)):
+                continue  # it is written whole or not at all
             side = bool(held[number])
             if names and isinstance(row, dict) and row.get("split") != "unanswerable":
                 row["split"] = names["held" if side else "train"]
@@ -110,6 +111,7 @@ def _read(
     path: Path, reader: Reader, keys: _Keys, skip_faulty: bool, report: Callable[[int, int, object], None]
 ) -> int:
     faulty = 0
+    sources_of = getattr(reader.module, "sources", None)
     for line, row in without_blank(rows(path)):
         items = reader.items(line, row)
         good = [item.item for item in items if item.item is not None]
@@ -122,11 +124,37 @@ def _read(
                     expected=f"rows that can be read as {reader.name}",
                     next_step=f"groundtune dataset check {path} names all; --skip-faulty leaves them out",
                 )
-        if good:
-            keys.add(good)
+        elif good:
+            keys.add(good, sources_of(row) if sources_of else ())
             if len(keys) % 1000 == 0:
                 report(len(keys), 0, "read")
     return faulty
+
+
+class _Shared:
+    """Keys of one kind, each with the row that has it; a row may have several, or none."""
+
+    def __init__(self) -> None:
+        self._rows, self._keys = array("I"), array("Q")
+
+    def add(self, row: int, key: int) -> None:
+        if key:
+            self._rows.append(row)
+            self._keys.append(key)
+
+    def links(self) -> tuple[Any, Any]:
+        """Each row that has a key, with the first row that has the same."""
+        import numpy as np
+
+        rows = np.frombuffer(self._rows, dtype="u4").astype(np.int64)
+        _, first, inverse = np.unique(np.frombuffer(self._keys, dtype="u8"), return_index=True, return_inverse=True)
+        return rows, rows[first[inverse]]
+
+    @property
+    def distinct(self) -> int:
+        import numpy as np
+
+        return len(np.unique(np.frombuffer(self._keys, dtype="u8")))
 
 
 class _Keys:
@@ -134,24 +162,33 @@ class _Keys:
 
     def __init__(self, by: By, near: bool) -> None:
         self._by = by
-        self._sources, self._facts, self._prompts = (array("Q") for _ in range(3))
+        self._sources, self._facts, self._prompts = _Shared(), _Shared(), _Shared()
+        self._names = array("Q")  # what a row is known by: its source, else its fact, else its prompt
         self._unanswerable = array("b")
         self._near = NearPairs() if near else None
+        self._asked = array("I")  # the row of each prompt in ``_near``
 
     def __len__(self) -> int:
-        return len(self._prompts)
+        return len(self._names)
 
-    def add(self, items: list[Conversation | Preference]) -> None:
-        """The items of the next row."""
-        first = items[0]
-        prompt = prompt_of(first) or answer_of(first)
-        self._sources.append(key_of(first.source))
-        self._facts.append(key_of(getattr(first, "fact", "")))
-        # the same sentence under another task is another question
-        self._prompts.append(key_of(f"{context_of(first)}\x00{prompt}"))
-        self._unanswerable.append(first.split == "unanswerable")
-        if self._near is not None:
-            self._near.add(prompt[:_COMPARED])
+    def add(self, items: list[Conversation | Preference], sources: Iterable[str]) -> None:
+        """The items of the next row, and the documents that it names beside theirs."""
+        row = len(self)
+        known = [key_of(s) for s in dict.fromkeys((*(i.source for i in items), *sources))]
+        facts, prompts = [key_of(getattr(i, "fact", "")) for i in items], []
+        for item in items:
+            prompt = prompt_of(item) or answer_of(item)
+            # the same sentence under another task is another question
+            prompts.append(key_of(f"{context_of(item)}\x00{prompt}"))
+            if self._near is not None:
+                self._near.add(prompt[:_COMPARED])
+                self._asked.append(row)
+        for shared, keys in ((self._sources, known), (self._facts, facts), (self._prompts, prompts)):
+            for key in dict.fromkeys(keys):
+                shared.add(row, key)
+        named = [*(known if self._by == "source" else []), *facts, *prompts]
+        self._names.append(next(filter(None, named)))
+        self._unanswerable.append(any(i.split == "unanswerable" for i in items))
 
     def held_out(self, share: float, path: Path) -> tuple[Any, dict[str, int]]:
         """True for each row that is held out; and the figures of the report.
@@ -165,7 +202,7 @@ class _Keys:
             raise InputError(f"{path}: {len(self)} rows that can be divided", expected="two at least")
         groups, count, near = self._groups()
         anchors = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
-        np.minimum.at(anchors, groups, _scrambled(self._names()))
+        np.minimum.at(anchors, groups, _scrambled(np.frombuffer(self._names, dtype="u8")))
         sizes = np.bincount(groups, minlength=count)
         if count < 2:
             raise InputError(
@@ -180,20 +217,12 @@ class _Keys:
         held |= np.frombuffer(self._unanswerable, dtype=np.bool_)
         figures = {
             "groups": count,
-            "sources": _distinct(self._sources),
-            "facts": _distinct(self._facts),
+            "sources": self._sources.distinct,
+            "facts": self._facts.distinct,
             "near": near,
             "largest_group_rows": int(sizes.max()),
         }
         return held, figures
-
-    def _names(self) -> Any:
-        """What a row is known by: its source, else its fact, else its prompt."""
-        import numpy as np
-
-        sources, facts, prompts = (np.frombuffer(a, dtype="u8") for a in (self._sources, self._facts, self._prompts))
-        named = np.where(facts > 0, facts, prompts)
-        return np.where(sources > 0, sources, named) if self._by == "source" else named
 
     def _groups(self) -> tuple[Any, int, int]:
         """The group of each row, how many groups, and how many rows are like an earlier one."""
@@ -205,17 +234,16 @@ class _Keys:
         right: list[Any] = []
         near = 0
         if self._near is not None:
-            later, earlier, _, _ = self._near.pairs()
+            asked = np.frombuffer(self._asked, dtype="u4").astype(np.int64)
+            later, earlier = (asked[at] for at in self._near.pairs()[:2])
             left.append(later)
             right.append(earlier)
-            near = len(np.unique(later))
+            near = len(np.unique(later[later != earlier]))
         same = [self._facts, self._prompts, *([self._sources] if self._by == "source" else [])]
-        for keys in same:
-            values = np.frombuffer(keys, dtype="u8")
-            known = np.flatnonzero(values)
-            _, first, inverse = np.unique(values[known], return_index=True, return_inverse=True)
-            left.append(known)
-            right.append(known[first[inverse]])
+        for shared in same:
+            rows_with, first = shared.links()
+            left.append(rows_with)
+            right.append(first)
         ends = np.concatenate(left).astype(np.int32), np.concatenate(right).astype(np.int32)
         graph = coo_matrix((np.ones(len(ends[0]), dtype=np.int8), ends), shape=(len(self), len(self)))
         count, groups = connected_components(graph, directed=False)
@@ -250,10 +278,3 @@ def _scrambled(keys: Any) -> Any:
     with np.errstate(over="ignore"):
         mixed = (keys ^ (keys >> np.uint64(31))) * np.uint64(0x7FB5D329728EA185)
         return mixed ^ (mixed >> np.uint64(27))
-
-
-def _distinct(keys: array[int]) -> int:
-    import numpy as np
-
-    values = np.unique(np.frombuffer(keys, dtype="u8"))
-    return int((values > 0).sum())

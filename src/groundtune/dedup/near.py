@@ -99,20 +99,32 @@ class NearDuplicates(Generic[Key]):
         for batch in _batches(items):
             yield from self._add(batch)
 
-    def hold(self, items: Iterable[tuple[Key, str]]) -> None:
-        """Hold every item, whether or not it is like an earlier one; of exact duplicates in a row only the first."""
+    def hold(self, items: Iterable[tuple[Key, str]], *, every: bool = False) -> None:
+        """Hold every item, whether or not it is like an earlier one.
+
+        Args:
+            every: exact duplicates too; else of those in a row only the first.
+        """
         for batch in _batches(items):
+            if every:
+                self._insert(batch)
+                continue
             unlike = dict.fromkeys(signature.exact for _, signature in batch)
             first = {s.exact: (k, s) for k, s in reversed(batch)}
             self._insert([first[exact] for exact in unlike])
 
-    def like(self, items: Iterable[tuple[Left, str]]) -> Iterator[Near[Left, Key]]:
-        """The items that are like a held text; holds none of them."""
+    def like(self, items: Iterable[tuple[Left, str]], *, every: bool = False) -> Iterator[Near[Left, Key]]:
+        """The items that are like a held text; holds none of them.
+
+        Args:
+            every: each item with every held text that it is like, the most similar first; else with that one only.
+        """
         for batch in _batches(items):
             found = self._index.nearest([s for _, s in batch], self.threshold)
             self.crowded += found.crowded
             for at, matches in sorted(found.matches.items()):
-                yield self._near(batch[at][0], batch[at][1], self._index, matches[0], self._keys.__getitem__)
+                for match in matches if every else matches[:1]:
+                    yield self._near(batch[at][0], batch[at][1], self._index, match, self._keys.__getitem__)
 
     def similar(self, key: Left, signature: Signature) -> list[Near[Left, Key]]:
         """Every held text that this one is like, the most similar first; it is not held."""

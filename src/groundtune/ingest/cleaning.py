@@ -17,7 +17,7 @@ from groundtune.ingest.clean_lines import SiteLines
 from groundtune.ingest.clean_report import KINDS, NO_CHANGES
 from groundtune.ingest.duplicates import DocumentSigner
 from groundtune.ingest.language import language_of
-from groundtune.ingest.redact import redact_sections
+from groundtune.ingest.redact import redact, redact_sections
 from groundtune.ingest.redact_names import names_of
 from groundtune.ingest.section_files import rewrite, sections_of
 from groundtune.ingest.sources import is_address
@@ -67,12 +67,13 @@ class Cleaner:
             "signature": self.signer.finish().to_json(),
         }
 
+    def redacted(self, text: str) -> str:
+        """A text about the document, such as its title, without the personal data that is to go."""
+        return redact(text, self.settings.redact, self.names)[0] if self.settings.redact else text
+
     def _masked(self, tally: Tally) -> CleaningReport:
         """Samples of changes may hold what is to be redacted, so they are redacted too."""
-        from groundtune.ingest.redact import redact
-
-        kinds = self.settings.redact
-        return tally.report().with_samples(lambda text: redact(text, kinds, self.names)[0]) if kinds else tally.report()
+        return tally.report().with_samples(self.redacted)
 
 
 def without_site_lines(folder: Path, heads: Sequence[dict[str, Any]]) -> None:

@@ -1,10 +1,12 @@
 """Documents that say the same: which one is kept, which may go, and which are only near twins.
 
-The rule. A document is a duplicate and may go if its normalised text is that of an earlier one, or if it is nearly that
-(estimated Jaccard similarity of word 3-shingles at least 0.95) and has the same numbers, dates included, in the same
-order, and the same names and negations in the same order (words with a capital inside a sentence; not, no, never, kein
-...). Anything else that is similar (0.8) is a near twin, such as the handbook of last year and of this year, and is
-only reported: what differs is what somebody will ask for. Leaves out the same facts in other words.
+The rule. A document is a duplicate, and goes by default, only if its normalised text is that of an earlier one. It is
+nearly the same if the estimated Jaccard similarity of word 3-shingles is at least 0.95 and it has the same numbers,
+dates included, in the same order, and the same names and negations in the same order (words with a capital inside a
+sentence; not, no, never, kein ...). Even then one word may turn what it says ("refundable", "forfeited"), so it goes
+only where the user asks for that (``duplicates: drop_near``). Anything else that is similar (0.8) is a near twin, such
+as the handbook of last year and of this year, and is only reported: what differs is what somebody will ask for. Leaves
+out the same facts in other words.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from dataclasses import dataclass
 from groundtune.dedup import Near, NearDuplicates, Signature, SignatureBuilder
 from groundtune.records import Section
 
-DUPLICATE = 0.95
+NEARLY = 0.95
 SIMILAR = 0.8
-#: documents under so many words are duplicates only when exactly so: one word in them is much
+#: documents under so many words are never nearly the same: one word in them is much
 _LEAST_TOKENS = 50
 #: a capital inside a sentence: after a small letter, a digit or a comma and a blank
 _NAME = re.compile(r"(?<=[^\W_A-Z][ ,] )[A-Z][^\W_]{1,40}|(?<=[^\W_A-Z] )[A-Z][^\W_]{1,40}")
@@ -92,8 +94,9 @@ class Twin:
         like: the name of the document that is kept.
         similarity: estimated Jaccard similarity, 1.0 where exact.
         exact: the normalised texts are equal.
-        duplicate: by the rule at the head of this file it may go; else it is a near twin, to be reported.
-        differs: what makes it a near twin: of ``words``, ``numbers``, ``names``.
+        duplicate: it may go without being asked for: only where ``exact``.
+        nearly: nearly the same by the rule at the head of this file; it goes only where the user asks for that.
+        differs: what makes it a near twin, to be reported: of ``words``, ``numbers``, ``names``.
     """
 
     document: str
@@ -101,26 +104,31 @@ class Twin:
     similarity: float
     exact: bool
     duplicate: bool
+    nearly: bool = False
     differs: tuple[str, ...] = ()
 
-    def reason(self) -> str:
-        """The sentence a user sees."""
+    def reason(self, *, dropped: bool = False) -> str:
+        """The sentence a user sees.
+
+        Args:
+            dropped: it goes; asked only where it is ``nearly`` the same.
+        """
         if self.exact:
             return f"the same text as {self.like}, which is kept"
-        percent = f"{self.similarity:.0%}"
-        if self.duplicate:
-            return (
-                f"nearly the same text as {self.like}, which is kept ({percent} of the wording, all numbers and names)"
-            )
+        percent = f"{min(99, round(100 * self.similarity))} % of its word sequences"
+        if self.nearly:
+            kept = f"{self.like} is kept" if dropped else "both are kept"
+            return f"nearly the same text as {self.like} ({percent}): {kept}"
         other = " and ".join(self.differs)
-        return f"similar to {self.like} ({percent} of the wording), but with other {other}: both are kept"
+        return f"similar to {self.like} ({percent}), but with other {other}: both are kept"
 
 
-def document_duplicates(documents: Iterable[tuple[str, DocumentSignature]]) -> list[Twin]:
+def document_duplicates(documents: Iterable[tuple[str, DocumentSignature]], *, drop_near: bool = False) -> list[Twin]:
     """Every document that is like an earlier one that is kept, in order; the first of equals is kept.
 
     Args:
         documents: (name, signature); put those to be kept first.
+        drop_near: those that are nearly the same go too, so that no later one is said to be like them.
     """
     kept: NearDuplicates[str] = NearDuplicates(SIMILAR)
     wordings: dict[str, int] = {}
@@ -129,10 +137,10 @@ def document_duplicates(documents: Iterable[tuple[str, DocumentSignature]]) -> l
         if not signature.text.tokens:
             continue
         near = [_twin(match, signature, wordings) for match in kept.similar(name, signature.text)]
-        best = next((twin for twin in near if twin.duplicate), near[0] if near else None)
+        best = min(near, key=lambda twin: (not twin.duplicate, not twin.nearly), default=None)
         if best is not None:
             twins.append(best)
-        if best is None or not best.duplicate:
+        if best is None or not (best.duplicate or (best.nearly and drop_near)):
             kept.hold_signature(name, signature.text)
             wordings[name] = signature.wording
     return twins
@@ -141,9 +149,9 @@ def document_duplicates(documents: Iterable[tuple[str, DocumentSignature]]) -> l
 def _twin(match: Near[str, str], signature: DocumentSignature, wordings: dict[str, int]) -> Twin:
     if match.exact:
         return Twin(match.key, match.earlier, 1.0, exact=True, duplicate=True)
-    close = match.similarity >= DUPLICATE and signature.text.tokens >= _LEAST_TOKENS
+    close = match.similarity >= NEARLY and signature.text.tokens >= _LEAST_TOKENS
     same_wording = wordings[match.earlier] == signature.wording
     differs = (*(() if match.same_numbers else ("numbers",)), *(() if same_wording else ("names",)))
-    duplicate = close and not differs
-    return Twin(match.key, match.earlier, match.similarity, exact=False, duplicate=duplicate,
-                differs=() if duplicate else differs or ("words",))  # fmt: skip
+    nearly = close and not differs
+    return Twin(match.key, match.earlier, match.similarity, exact=False, duplicate=False, nearly=nearly,
+                differs=() if nearly else differs or ("words",))  # fmt: skip

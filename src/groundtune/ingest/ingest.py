@@ -12,7 +12,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.config import Config
-from groundtune.errors import InputError
-from groundtune.ingest.duplicates import DocumentSignature, document_duplicates
+from groundtune.errors import ConfigError, InputError
+from groundtune.ingest.duplicates import DocumentSignature, Twin, document_duplicates
 from groundtune.ingest.redact_names import read_names
 from groundtune.ingest.section_files import as_document, as_line, first_line, sections_of
 from groundtune.ingest.sources import Progress, Skipped, gather, is_address, loaders_by_extension
@@ -31,7 +31,7 @@ from groundtune.workspace import Workspace, digest, file_digest
 
 #: raised when what loaders write changes, so that old sections are not reused
 VERSION = 2
-FORGOTTEN = "forgotten.json"
+FORGOTTEN = "forgotten.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,18 @@ def ingest(
     from groundtune.ingest import cleaning
 
     config = config or Config()
+    if "name" in config.ingest.redact and not config.ingest.names:
+        raise ConfigError(
+            "ingest.redact: name needs a list of names",
+            expected="a file with one name a line",
+            next_step="--names FILE, or names: FILE below ingest: in groundtune.yaml",
+        )
     named = list(sources)
-    files, skipped = gather(workspace, named, config.crawl, refresh=refresh, progress=progress)
-    jobs, refused = _accepted(workspace, files, questions)
+    files, skipped = gather(
+        workspace, named, config.crawl, refresh=refresh, forgotten=read_forgotten(workspace), progress=progress
+    )
+    meant = {(workspace.root / s).resolve() for s in named if not is_address(s)}
+    jobs, refused = _accepted(workspace, files, questions, meant)
     skipped += refused
     names = read_names(workspace.root / config.ingest.names) if config.ingest.names else ()
     settings = config.ingest.model_dump(mode="json")
@@ -94,12 +103,22 @@ def ingest(
         "version": VERSION,
         "settings": digest([key, names, ocr]),
         "files": [[name, loader, sha] for _, name, loader, sha in jobs],
-        "left_out": [s.path for s in skipped],
+        "left_out": sorted(s.path for s in skipped if not is_address(s.path)),
     }
     before = workspace.manifest("documents")
     reusable = workspace.path("documents") if before and _same_reading(before["inputs"], inputs) else None
 
+    given = {"sources": named, "explicit": explicit}
+
+    def goes(twin: Twin) -> bool:
+        return (twin.exact and config.ingest.duplicates != "keep") or (
+            twin.nearly and config.ingest.duplicates == "drop_near"
+        )
+
     def work(folder: Path) -> Mapping[str, Any]:
+        if config.ingest.redact:  # what was made from the text as it was
+            shutil.rmtree(workspace.path("reports"), ignore_errors=True)
+            workspace.path("teacher.jsonl").unlink(missing_ok=True)
         todo = [
             Job(str(path), loader, str(folder / f"{_identity(name, sha)}.jsonl"), _head(path, name, loader, sha), settings, names)
             for path, name, loader, sha in jobs
@@ -108,7 +127,7 @@ def ingest(
         if config.ingest.boilerplate:
             cleaning.without_site_lines(folder, heads)
         twins = document_duplicates((h["path"], DocumentSignature.from_json(h["signature"])) for h in heads)
-        dropped = {t.document: t.reason() for t in twins if t.duplicate and config.ingest.duplicates == "drop"}
+        dropped = {t.document: t.reason() for t in twins if goes(t)}
         documents = [as_document(head) for head in heads if head["path"] not in dropped]
         for head in heads:
             if head["path"] in dropped:
@@ -129,11 +148,19 @@ def ingest(
                 config.ingest.redact,
                 [f"{t.document}: {t.reason()}" for t in twins if t.document not in dropped],
             ),
-            "sources": named,
-            "explicit": explicit,
+            "twins": [
+                {"name": h["path"], "sha256": h["sha256"], "like": t.like}
+                for h in heads
+                for t in twins
+                if t.document == h["path"] and h["path"] in dropped
+            ],
+            **given,
         }
 
-    folder, _ = workspace.make("documents", inputs, work)
+    folder, made = workspace.make("documents", inputs, work)
+    manifest = workspace.manifest("documents") or {}
+    if not made and any(manifest["figures"].get(name) != value for name, value in given.items()):
+        workspace.amend("documents", manifest["inputs"], {**manifest["figures"], **given})
     return read_result(workspace, folder)
 
 
@@ -151,7 +178,7 @@ def _head(path: Path, name: str, loader: str, sha: str) -> dict[str, Any]:
 
 
 def _accepted(
-    workspace: Workspace, files: Iterable[tuple[Path, str]], questions: Path | None
+    workspace: Workspace, files: Iterable[tuple[Path, str]], questions: Path | None, meant: Collection[Path]
 ) -> tuple[list[tuple[Path, str, str, str]], list[Skipped]]:
     """(path, name, loader, hash) of every file that a loader will be tried on, and the others with their reason."""
     by_extension, forgotten = loaders_by_extension(), read_forgotten(workspace)
@@ -174,6 +201,8 @@ def _accepted(
             if when := forgotten.get(name) or forgotten.get(sha):
                 raise InputError(f"forgotten on {when}; to read it again, take its line out of .groundtune/{FORGOTTEN}")
             if getattr(registry.get("loaders", loader), "VOLATILE", False):  # the same file, perhaps other rows
+                if path.resolve() not in meant:  # a folder from elsewhere must not make us run queries
+                    raise InputError("a database query, which is run only where the file itself is named as a source")
                 sha = _rows_digest(registry.get("loaders", loader).load(path))
             if (path.name, sha) in seen and not is_address(name):
                 raise InputError(f"the same content as {seen[path.name, sha]}, of the same name")
@@ -222,7 +251,9 @@ def _read_all(
 
 def _one(readers: Readers, job: Job, reusable: Path | None) -> dict[str, Any]:
     target = Path(job.target)
-    web = is_address(job.head["path"])  # what repeats over a site is taken out of all its pages together
+    web = is_address(job.head["path"])
+    if web:  # what repeats over a site is taken out of all its pages together: each time from the whole text
+        target.unlink(missing_ok=True)
     if not target.exists() and reusable and not web and (reusable / target.name).exists():
         half = target.with_suffix(".part")
         shutil.copyfile(reusable / target.name, half)
@@ -271,8 +302,18 @@ def documents_digest(workspace: Workspace) -> str:
 
 def read_forgotten(workspace: Workspace) -> dict[str, str]:
     """Name or content hash -> day, of every document that was to be forgotten."""
-    try:
-        rows: Any = json.loads(workspace.path(FORGOTTEN).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    path = workspace.path(FORGOTTEN)
+    if not path.exists():
         return {}
-    return {str(key): str(row["day"]) for row in rows for key in (row["name"], row["sha256"])}
+    out: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+            out |= {str(key): str(row["day"]) for key in (row["name"], row["sha256"])} if row else {}
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{path}:{number}: not an entry of what is to be forgotten",
+                expected='{"name": ..., "sha256": ..., "day": ...} on one line',
+                next_step="mend the line or take it out",
+            ) from None
+    return out

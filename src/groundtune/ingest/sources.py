@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,11 +87,13 @@ def gather(
     crawl: CrawlConfig,
     *,
     refresh: bool = True,
+    forgotten: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[tuple[Path, str]], list[Skipped]]:
     """Every file of the sources, those of the web fetched into the workspace, and the addresses that were left out.
 
     Args:
+        forgotten: addresses whose pages are not to be kept, and since when.
         refresh: ask the web again; False takes what the last run fetched, where there is any.
 
     Raises:
@@ -99,6 +101,7 @@ def gather(
     """
     named = list(sources)
     files = find_files([s for s in named if not is_address(s)], workspace.root)
+    forgotten = forgotten or {}
     left: list[Skipped] = []
     web: dict[str, Path] = {}
     for address in dict.fromkeys(s for s in named if is_address(s)):
@@ -118,7 +121,12 @@ def gather(
                         f"{result.unvisited} more addresses found and not fetched: {result.stopped or f'the limit of {crawl.pages} pages (--pages)'}",
                     )
                 )
-        web |= {page.url: page.path for page in pages}
+        for page in pages:
+            if page.url in forgotten:  # the crawl had to ask for it to see where it leads
+                page.path.unlink(missing_ok=True)
+            else:
+                web[page.url] = page.path
+        left += [Skipped(p.url, f"forgotten on {forgotten[p.url]}") for p in pages if p.url in forgotten]
     return [*files, *((path, url) for url, path in sorted(web.items()))], left
 
 

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from groundtune.records import Section
 
 _POLL_SECONDS = 0.05
 _HEARTBEAT_SECONDS = 0.5
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 #: of the files a document is written to before it is whole: with its head, its sections
 _HALVES = (".part", ".body")
 #: files over this size get proportionally more time
@@ -207,7 +209,7 @@ def read_one(job: Job) -> dict[str, Any]:
     from groundtune.ingest.cleaning import Cleaner
 
     settings = IngestConfig.model_validate(job.settings)
-    passwords = tuple(os.path.expandvars(p) for p in settings.passwords)
+    passwords = tuple(_VARIABLE.sub(lambda m: os.environ.get(m[1], m[0]), p) for p in settings.passwords)
     options = LoadOptions(passwords, ocr=settings.ocr == "auto")
     path, target = Path(job.path), Path(job.target)
     cleaner = Cleaner(settings, job.names)
@@ -229,9 +231,9 @@ def read_one(job: Job) -> dict[str, Any]:
             raise InputError(f"{job.head['path']}: holds no text")
         head = {
             **job.head,
-            "title": title or _stem(job.head["path"]),
+            "title": title or cleaner.redacted(_stem(job.head["path"])),
             **cleaner.about(),
-            "left_out": list(left_out),
+            "left_out": [cleaner.redacted(line) for line in left_out],
         }
         with half.open("w", encoding="utf-8", newline="\n") as out:
             out.write(as_line(head))

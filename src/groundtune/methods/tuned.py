@@ -112,6 +112,7 @@ def _train(
         "base": base,
         "rows": len(rows),
         "documents": sorted({p.document for e in examples for p in e.passages}),
+        "documents_complete": all(e.passages for e in examples),
         "tokens": sum(len(r.ids) for r in rows) * config.epochs,
         "trained_tokens": sum(sum(r.trained) for r in rows) * config.epochs,
         "trainable_parameters": trainable,

@@ -109,6 +109,8 @@ def forget_document(workspace: Workspace, document_id: str, documents: str) -> b
     folder = workspace.path("index")
     store = registry.get("stores", manifest["inputs"]["config"]["store"])
     rest, old = folder / "store.part", folder / "store.old"
+    if old.exists() and not (folder / "store").exists():  # killed between the two renamings below
+        old.rename(folder / "store")
     for leftover in (rest, old):
         shutil.rmtree(leftover, ignore_errors=True)
     chunks = store.copy_without(folder / "store", rest, document_id)

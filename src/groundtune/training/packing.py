@@ -20,17 +20,20 @@ def prepare(model: Any, rows: Sequence[TokenRow]) -> None:
 
     Args:
         model: a transformers model; its attention is replaced.
-        rows: the rows to train on; the first three are tried.
+        rows: the rows to train on; the longest two and the first are tried.
 
     Raises:
         ConfigError: the architecture has no such attention, or packed rows see each other.
     """
     from groundtune.nn.packed_attention import NAME
 
+    if getattr(model.config.get_text_config(), "sliding_window", None):
+        raise _refused(model, "it attends in a sliding window")
+    tried = sorted(rows, key=lambda row: -len(row.ids))[:2] + list(rows[:1])
     try:
-        apart = logits_apart(model, rows[:3])
+        apart = logits_apart(model, tried)
         model.set_attn_implementation(NAME)
-        difference = float((logits_packed(model, rows[:3]) - apart).abs().max() / apart.std())
+        difference = float((logits_packed(model, tried) - apart).abs().max() / apart.std())
     except (ValueError, TypeError, NotImplementedError) as error:
         raise _refused(model, str(error).splitlines()[0]) from None
     if not difference <= TOLERANCE:

@@ -1,11 +1,15 @@
-"""Options that several ``dataset`` commands have."""
+"""The argument and options that several ``dataset`` commands have."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+FileArgument = Annotated[
+    Path, typer.Argument(help="The dataset: .jsonl, .json, .csv, .tsv, .parquet, .txt; also .gz, .xz.")
+]
 FormatOption = Annotated[
     str | None,
     typer.Option("--format", help="How the rows are written (groundtune list formats); found out by default."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say
-from groundtune.cli.dataset._options import FormatOption, MapOption, mapping_of
+from groundtune.cli.dataset._options import FileArgument, FormatOption, MapOption, mapping_of
 
 if TYPE_CHECKING:
     from groundtune.dataset.checks.check import CheckReport
@@ -24,9 +24,7 @@ class TruncationName(StrEnum):
 
 
 def check(
-    file: Annotated[
-        Path, typer.Argument(help="The dataset: .jsonl, .json, .csv, .tsv, .parquet, .txt; also .gz, .xz.")
-    ],
+    file: FileArgument,
     against: Annotated[
         Path | None, typer.Option("--against", help="A held-out file: rows that are also trained on are named.")
     ] = None,

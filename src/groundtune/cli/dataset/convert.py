@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say, warn
-from groundtune.cli.dataset._options import mapping_of
+from groundtune.cli.dataset._options import FileArgument, mapping_of
 
 if TYPE_CHECKING:
     from groundtune.dataset.convert import ConvertReport
 
 
 def convert(
-    file: Annotated[
-        Path, typer.Argument(help="The dataset: .jsonl, .json, .csv, .tsv, .parquet, .txt; also .gz, .xz.")
-    ],
+    file: FileArgument,
     to: Annotated[str, typer.Option("--to", help="The format to write (groundtune list formats).")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write; its ending says lines, array or table.")],
     source: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say, warn
-from groundtune.cli.dataset._options import FormatOption, MapOption, mapping_of
+from groundtune.cli.dataset._options import FileArgument, FormatOption, MapOption, mapping_of
 
 
 class ByName(StrEnum):
@@ -20,9 +20,7 @@ class ByName(StrEnum):
 
 
 def split(
-    file: Annotated[
-        Path, typer.Argument(help="The dataset: .jsonl, .json, .csv, .tsv, .parquet, .txt; also .gz, .xz.")
-    ],
+    file: FileArgument,
     train: Annotated[
         Path | None, typer.Option("--train", help="File to train on; default: NAME-train beside it.")
     ] = None,

@@ -20,10 +20,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from groundtune.dataset.build.templates import Fact, Place, Vocabulary, normalised, sound, vocabulary, whole_sentences
 from groundtune.dataset.build.lines import line_facts
 from groundtune.dataset.build.sentences import sentence_facts
 from groundtune.dataset.build.tables import pipe_rows, table_facts, written_rows
+from groundtune.dataset.build.templates import Fact, Place, Vocabulary, normalised, sound, vocabulary, whole_sentences
 from groundtune.errors import InputError
 from groundtune.records import Document, Example, Passage, Section, example_to_json
 

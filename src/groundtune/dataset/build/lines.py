@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from groundtune.dataset.build.templates import Fact, Place, balanced
 from groundtune.dataset.build.grammar import FINITE, MONTHS
+from groundtune.dataset.build.templates import Fact, Place, balanced
 
 _BULLET = re.compile(r"^(?:[-*•]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+")
 _DATED = re.compile(rf"^((?:\d{{1,2}} )?(?:(?:{MONTHS}) )?(?:1[0-9]|20)\d\d): (\S.*)$")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from groundtune.dataset.build import grammar as g
-from groundtune.dataset.build.templates import Fact, Place, Vocabulary
 from groundtune.dataset.build.patterns import PATTERNS
+from groundtune.dataset.build.templates import Fact, Place, Vocabulary
 
 MAX_SENTENCE_WORDS = 48
 MAX_SENTENCE_CHARACTERS = 500

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,10 @@ from groundtune.system import System
 
 #: what a pair with its quote is reckoned at, in tokens, before anything was measured
 TOKENS_A_PAIR = 90
+#: most tokens of a reply, where the teacher names no other limit (an attribute ``max_tokens``)
+MAX_REPLY_TOKENS = 1200
+#: what a chat template adds to a message at most, in tokens
+_TEMPLATE_TOKENS = 16
 #: chunks that may fail one after the other before the run stops
 MAX_FAILURES_IN_A_ROW = 5
 
@@ -51,13 +56,13 @@ class BackendTeacher:
         max_tokens: most tokens of a reply.
     """
 
-    def __init__(self, backend: Generates, *, max_tokens: int = 1200) -> None:
+    def __init__(self, backend: Generates, *, max_tokens: int = MAX_REPLY_TOKENS) -> None:
         self.name, self.description = backend.name, f"{backend.name}, asked as a teacher"
-        self._backend, self._max_tokens = backend, max_tokens
+        self._backend, self.max_tokens = backend, max_tokens
 
     def answer(self, messages: Sequence[Message]) -> Completion:
         """What the model writes."""
-        written = self._backend.generate(messages, max_tokens=self._max_tokens)
+        written = self._backend.generate(messages, max_tokens=self.max_tokens)
         return Completion(written.text, logprobs=written.logprobs, usage=written.usage)
 
     def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
@@ -94,7 +99,8 @@ class Taught:
     Attributes:
         pairs: supported questions with their chunks.
         rejects: pairs and replies that were not taken, each with its reason.
-        usage: tokens of this run; chunks finished earlier cost nothing again.
+        usage: tokens of this run, reckoned from the texts where the teacher does not count them; chunks finished
+            earlier cost nothing again.
         usd: what this run cost; None where no price is known.
         failed: chunks without a reply; the same command asks for them again.
         left: chunks not asked for because ``max_usd`` was reached.
@@ -156,13 +162,13 @@ def teach(
         concurrency: requests at a time.
         attempts: tries for one chunk when an error says that it is passing (an attribute ``transient``).
         prices: to reckon the cost and to keep to ``max_usd``.
-        max_usd: no request is begun that could take the cost of this run over it.
+        max_usd: no request is begun that could take the cost of this run over it, were every reply as long as it may be.
         progress: called with chunks done, chunks in all, and a note.
         sleep: waits between attempts.
 
     Raises:
         InputError: ``max_usd`` without prices. GroundtuneError: the teacher's own lasting fault, such as a refused key;
-            what was finished is in the journal.
+            what was finished is in the journal, replies to requests that were under way included.
     """
     if max_usd is not None and prices is None:
         raise InputError(
@@ -212,6 +218,7 @@ class _Run:
         self._attempts, self._prices, self._max_usd, self._sleep = attempts, prices, max_usd, sleep
         self.usage, self.failed, self.left = Usage(), 0, 0
         self._failures_in_a_row = 0
+        self._stopping = threading.Event()
 
     def ask_all(
         self,
@@ -227,26 +234,26 @@ class _Run:
         finished = len(chunks) - len(waiting)
         self._journal.parent.mkdir(parents=True, exist_ok=True)
         running: dict[Future[Completion], int] = {}
-        with ThreadPoolExecutor(concurrency) as pool, _Appender(self._journal) as append:
+        # the journal is closed after the pool: every reply is in it, whatever ends the run
+        with _Appender(self._journal) as append, ThreadPoolExecutor(concurrency) as pool:
             try:
                 while waiting or running:
                     while waiting and len(running) < concurrency and self._affordable(chunks, waiting[0], running):
                         index = waiting.popleft()
-                        running[pool.submit(self._ask, chunks[index])] = index
+                        running[pool.submit(self._journaled, chunks[index], keys[index], append)] = index
                     if not running:
                         self.left = len(waiting)
                         break
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         index = running.pop(future)
-                        completion = self._taken(future)
+                        completion = self._taken(future, chunks[index])
                         if completion is not None:
-                            entry = {"key": keys[index], "document": chunks[index].document, "reply": completion.text}
-                            append(entry)
-                            done[keys[index]] = entry
+                            done[keys[index]] = {"reply": completion.text}
                         finished += 1
                         if progress:
                             progress(finished, len(chunks), f"{self.failed} failed" if self.failed else "")
             except BaseException:
+                self._stopping.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return [(c, done[k]["reply"]) for c, k in zip(chunks, keys, strict=True) if k in done]
@@ -258,9 +265,17 @@ class _Run:
         return self._prices.of(self.usage) + ahead <= self._max_usd
 
     def _reckoned(self, chunk: TeacherChunk) -> float:
+        """What a request costs at most, in US dollars: a token is one byte at least."""
         assert self._prices is not None
-        read = sum(tokens_of(m.content) + 4 for m in prompt_of(chunk, self._questions))
-        return self._prices.of(Usage(read, self._questions * TOKENS_A_PAIR))
+        messages = prompt_of(chunk, self._questions)
+        read = sum(len(m.content.encode("utf-8", "replace")) + _TEMPLATE_TOKENS for m in messages)
+        return self._prices.of(Usage(read, getattr(self._system, "max_tokens", MAX_REPLY_TOKENS)))
+
+    def _journaled(self, chunk: TeacherChunk, key: str, append: Callable[[Mapping[str, Any]], None]) -> Completion:
+        """The reply, which is in the journal before anyone waits for it."""
+        completion = self._ask(chunk)
+        append({"key": key, "document": chunk.document, "reply": completion.text})
+        return completion
 
     def _ask(self, chunk: TeacherChunk) -> Completion:
         messages = prompt_of(chunk, self._questions)
@@ -270,10 +285,12 @@ class _Run:
             except GroundtuneError as error:
                 if not getattr(error, "transient", False) or attempt == self._attempts:
                     raise
+                if self._stopping.is_set():
+                    raise
                 self._sleep(2.0 ** (attempt - 1) * random.uniform(1.0, 1.25))
         raise AssertionError("at least one attempt")
 
-    def _taken(self, future: Future[Completion]) -> Completion | None:
+    def _taken(self, future: Future[Completion], chunk: TeacherChunk) -> Completion | None:
         """A finished request's completion; None where it failed in passing. Lasting faults, and many, end the run."""
         try:
             completion = future.result()
@@ -284,18 +301,22 @@ class _Run:
                 raise
             return None
         self._failures_in_a_row = 0
+        used = completion.usage
+        if not used.prompt_tokens and not used.completion_tokens:  # an endpoint that does not count
+            read = sum(tokens_of(m.content) + 4 for m in prompt_of(chunk, self._questions))
+            used = Usage(read, tokens_of(completion.text))
         self.usage = Usage(
-            self.usage.prompt_tokens + completion.usage.prompt_tokens,
-            self.usage.completion_tokens + completion.usage.completion_tokens,
+            self.usage.prompt_tokens + used.prompt_tokens, self.usage.completion_tokens + used.completion_tokens
         )
         return completion
 
 
 class _Appender:
-    """Appends JSON lines, each on the disk before the next reply is taken; a torn last line is closed first."""
+    """Appends JSON lines from any thread, each on the disk before it returns; a torn last line is closed first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Callable[[Mapping[str, Any]], None]:
         self._file = self._path.open("ab+")
@@ -306,9 +327,10 @@ class _Appender:
         return self._append
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._lock:
+            self._file.write(json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

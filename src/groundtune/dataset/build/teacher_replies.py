@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from groundtune.dataset.reading import STOP_WORDS
 from groundtune.dataset.build.templates import whole_sentences
+from groundtune.dataset.reading import STOP_WORDS
 
 _OPENING = re.compile(r"[\[{]")
 #: brackets of a reply that are tried as the beginning of JSON

@@ -72,6 +72,7 @@ class Leaks:
         self._facts: dict[int, str] = {}
         self._index: NearDuplicates[int] | None = NearDuplicates(0.8) if near else None
         self._pending: list[tuple[int, str]] = []
+        self._indexed: set[tuple[int, int]] = set()
         self._words: Candidates | None = None
         self.lines: dict[int, set[str]] = {}
         self.partner: dict[int, str] = {}
@@ -101,10 +102,12 @@ class Leaks:
         self._by_prompt[held.prompt_key].append(number)
         if held.fact and held.split != "held_out_phrasings":
             self._facts.setdefault(key_of(held.fact), place)
-        if self._index is not None:
+        asked = held.prompt_key, held.context_key  # the same sentence under another task is another question
+        if self._index is not None and asked not in self._indexed:
+            self._indexed.add(asked)
             self._pending.append((number, prompt[:4000]))
             if len(self._pending) == 1024:
-                self._index.hold(self._pending)
+                self._index.hold(self._pending, every=True)
                 self._pending = []
 
     def compare(
@@ -120,7 +123,7 @@ class Leaks:
             total: how many there are, about: with few rows every pair is compared in other words.
         """
         if self._index is not None:
-            self._index.hold(self._pending)
+            self._index.hold(self._pending, every=True)
         self._words = Candidates(self._held, total, progress) if self._embed else None
         waiting: list[tuple[_Row, str]] = []
         for line, item in items:
@@ -152,17 +155,19 @@ class Leaks:
     def _nearly(self, waiting: list[tuple[_Row, str]], findings: Findings) -> None:
         if self._index is None:
             return
-        prompts = {row.line: prompt for row, prompt in waiting}
-        for near in self._index.like(waiting):
+        done: set[int] = set()
+        for near in self._index.like(((n, prompt) for n, (_, prompt) in enumerate(waiting)), every=True):
             held = self._held[near.earlier]
-            row, prompt = near.key, prompts[near.key.line]
-            if not near.same_numbers or not row.same_task(held) or other_things(held.question, prompt):
+            row, prompt = waiting[near.key]
+            if near.key in done or not near.same_numbers or not row.same_task(held):
                 continue
+            if other_things(held.question, prompt):
+                continue
+            done.add(near.key)
             if near.exact:  # differs in case and punctuation only
-                self._found("leak_exact", near.key.line, f"the prompt of {held.place}", findings)
+                self._found("leak_exact", row.line, f"the prompt of {held.place}", findings)
             else:
-                detail = f"{near.similarity:.0%} like the prompt of {held.place}"
-                self._found("leak_near", near.key.line, detail, findings)
+                self._found("leak_near", row.line, f"{near.similarity:.0%} like the prompt of {held.place}", findings)
 
     def _found(self, code: str, line: int, detail: str, findings: Findings) -> None:
         if code not in self.lines.setdefault(line, set()):

@@ -15,6 +15,9 @@ from groundtune.dataset.files.rows import kind_of
 from groundtune.dataset.formats._messages import CannotHold
 from groundtune.errors import InputError
 
+#: rows of a Parquet file that are kept until its columns are known, and then written at a time
+_PARQUET_ROWS = 1000
+
 
 class RowWriter:
     """Takes rows for a file; see :func:`row_writer`."""
@@ -27,18 +30,18 @@ class RowWriter:
         self._columns: list[str] = []
         self._table: Any = None
         self._parquet: Any = None
+        self._known: Any = None
         self._waiting: list[dict[str, Any]] = []
 
     def add(self, row: Any) -> None:
         """Write one row.
 
         Raises:
-            CannotHold: the file's kind has no place for it: a list in a table's cell, a line break in a plain line.
+            CannotHold: the file's kind has no place for it: a list in a table's cell, a line break in a plain line,
+                a key that the first rows of a Parquet file do not have.
         """
         if self._kind == "parquet":
-            self._waiting.append(row)
-            if len(self._waiting) == 1000:
-                self._flush_parquet()
+            self._add_parquet(row)
         elif self._kind in ("csv", "tsv"):
             self._add_cells(row)
         elif self._kind == "txt":
@@ -83,15 +86,31 @@ class RowWriter:
         _need_utf8("".join(v for v in row.values() if isinstance(v, str)))
         self._table.writerow([row.get(name, "") for name in self._columns])
 
+    def _add_parquet(self, row: Any) -> None:
+        """Columns, and what is inside them, are all that the first rows have; pyarrow drops any other key in silence."""
+        if not isinstance(row, dict) or not row:
+            raise CannotHold("a Parquet file holds named columns only; write .jsonl instead")
+        if self._known is not None and (key := _unknown_key(row, self._known)):
+            raise CannotHold(
+                f"the key {key!r} has no value in the first {_PARQUET_ROWS:,} rows, which make the Parquet file's columns; "
+                "write .jsonl for rows that differ"
+            )
+        self._waiting.append(row)
+        if len(self._waiting) == _PARQUET_ROWS:
+            self._flush_parquet()
+
     def _flush_parquet(self) -> None:
         import pyarrow
         import pyarrow.parquet
 
         try:
-            schema = self._parquet.schema if self._parquet is not None else None
-            table = pyarrow.Table.from_pylist(self._waiting, schema=schema)
             if self._parquet is None:
+                names = dict.fromkeys(name for row in self._waiting for name in row)
+                table = pyarrow.table({name: [row.get(name) for row in self._waiting] for name in names})
                 self._parquet = pyarrow.parquet.ParquetWriter(self._path, table.schema)
+                self._known = {field.name: _keys_inside(field.type) for field in table.schema}
+            else:
+                table = pyarrow.Table.from_pylist(self._waiting, schema=self._parquet.schema)
             self._parquet.write_table(table)
         except (pyarrow.ArrowException, ValueError, TypeError) as error:
             raise InputError(
@@ -108,6 +127,32 @@ class RowWriter:
             if self._waiting or self._parquet is None:
                 self._flush_parquet()
             self._parquet.close()
+
+
+def _keys_inside(kind: Any) -> Any:
+    """What a column's type has a place for: a dict of keys, a list of one, True for a value, False for nothing."""
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return {field.name: _keys_inside(field.type) for field in kind}
+    if types.is_list(kind) or types.is_large_list(kind):
+        return [_keys_inside(kind.value_type)]
+    return not types.is_null(kind)
+
+
+def _unknown_key(value: Any, known: Any, place: str = "") -> str:
+    """The path of the first key with a value that there is no place for; "" where there is none."""
+    if value is None:
+        return ""
+    if known is False:
+        return place or "''"
+    if isinstance(value, dict) and isinstance(known, dict):
+        inside = [(v, known.get(k, False), f"{place}.{k}" if place else k) for k, v in value.items()]
+    elif isinstance(value, list) and isinstance(known, list):
+        inside = [(v, known[0], f"{place}[{n}]") for n, v in enumerate(value)]
+    else:
+        return ""  # a value of another kind is pyarrow's to refuse
+    return next(filter(None, (_unknown_key(*one) for one in inside)), "")
 
 
 def _need_utf8(text: str) -> None:
