@@ -195,9 +195,13 @@ def codes_of(train: list[dict[str, Any]], held: list[dict[str, Any]], tmp_path: 
 
 
 def test_a_leak_behind_a_nearer_row_of_another_number_is_named(tmp_path: Path) -> None:
-    text = "Which fee did the harbour board of the western islands ask in {} for a berth of nine metres{}"
-    held = [chat(text.format(2023, ""), "4 euro"), chat(text.format(2024, " or more at the old pier"), "5 euro")]
-    train = [*TRAIN, chat(text.format(2024, ""), "5 euro")]
+    rest = " ".join(f"clause{letter} of the rules" for letter in "abcdefghijklmno")
+    text = "Which fee did the harbour board ask in {} for a {} berth under the " + rest
+    held = [
+        chat(text.format(2023, "small"), "4 euro"),
+        chat(text.format(2024, "large old wooden fishing boat at its"), "5 euro"),
+    ]
+    train = [*TRAIN, chat(text.format(2024, "small"), "5 euro")]
     ((code, places),) = codes_of(train, held, tmp_path)
     assert (
         code == "leak_near" and places[0].startswith(f"{tmp_path}/a.jsonl:11") and f"{tmp_path}/b.jsonl:2" in places[0]
@@ -216,15 +220,14 @@ def test_a_leak_of_a_sentence_that_is_held_out_under_two_tasks_is_named(tmp_path
 
 
 def test_each_item_of_a_row_is_compared_by_its_own_prompt(tmp_path: Path) -> None:
-    one = "Who keeps the keys of the harbour mill in the year 1907 on the western island?"
-    row = {
-        "instruction": one,
-        "instances": [
-            {"input": "", "output": "Ida Brekke"},
-            {"input": "Say in which year the old lighthouse of Vessa was built by the board", "output": "1911"},
-        ],
-    }
-    held = [{"instruction": one.replace("keys of the", "keys of this"), "output": "Ida Brekke"}]
+    rest = " ".join(f"clause{letter} of the rules" for letter in "abcdefghij")
+    one = f"Who kept the keys of the harbour mill in 1907 under the {rest}"
+    instances = [
+        {"input": one, "output": "Ida Brekke"},
+        {"input": "When was the lighthouse built, before 1850 or later?", "output": "Later"},
+    ]
+    row = {"instruction": "Answer.", "instances": instances}
+    held = [{"instruction": "Answer.", "input": one.replace("Who kept", "Who has kept"), "output": "Ida Brekke"}]
     train = [{"instruction": r["messages"][0]["content"], "output": r["messages"][1]["content"]} for r in TRAIN]
     ((code, places),) = codes_of([*train, row], held, tmp_path)
     assert code == "leak_near" and places[0].startswith(f"{tmp_path}/a.jsonl:11")

@@ -33,7 +33,11 @@ def test_the_same_text_in_other_pieces_and_case_is_an_exact_duplicate() -> None:
 
 
 def test_nearly_the_same_is_kept_unless_asked_for_and_the_kept_one_is_named() -> None:
-    documents = [("x", signature("other")), ("a", signature(rules())), ("b", signature(rules() + " thanks for reading"))]
+    documents = [
+        ("x", signature("other")),
+        ("a", signature(rules())),
+        ("b", signature(rules() + " thanks for reading")),
+    ]
     (twin,) = document_duplicates(documents)
     assert (twin.document, twin.like, twin.exact, twin.duplicate, twin.nearly) == ("b", "a", False, False, True)
     assert twin.similarity >= 0.95

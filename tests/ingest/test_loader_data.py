@@ -6,6 +6,7 @@ import datetime
 import json
 import sqlite3
 import time
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -126,10 +127,72 @@ def test_sql_gives_a_section_a_row(shop: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     ["DELETE FROM boats", "SELECT 1; SELECT 2", "WITH t AS (SELECT 1) DELETE FROM boats", "SELECT 1 INTO x", "PRAGMA user_version",
-     "", "SELECT 1 /*! INTO OUTFILE 'x' */", "SELECT '\\'' , 1 INTO x, ''"],
+     "", "SELECT 1 /*! INTO OUTFILE 'x' */", "SELECT '\\'' , 1 INTO x, ''",
+     "SELECT $$'$$; COMMIT; DROP TABLE t; SELECT $$'$$", "SELECT $tag$'$tag$; COMMIT; DROP TABLE t; SELECT $tag$'$tag$",
+     "SELECT 1 /* /* */ ' */ ; COMMIT; DROP TABLE t; --'", "SELECT 1 # '\n; DROP TABLE t; -- '", "SELECT 1--'\n'; DROP TABLE t; -- '",
+     "SELECT ARRAY['x]']; COMMIT; DROP TABLE t; --'", "SELECT 1 /*M! INTO OUTFILE 'x' */",
+     "SELECT pg_read_file('/etc/passwd')", "SELECT pg_catalog.\"pg_read_file\"('x')", "SELECT U&\"pg\\005fread_file\"('x')",
+     "SELECT pg_read_binary_file/**/('x')", "SELECT * FROM pg_ls_dir('/')", "SELECT lo_import('x')", "SELECT lo_export(1, 'x')",
+     "SELECT * FROM dblink('h', 'x') AS t(a int)", "SELECT dblink_connect('h')", "SELECT query_to_xml('x', true, true, '')",
+     "SELECT load_extension('x')", "SELECT readfile('x')", "SELECT writefile('x', 'y')", "SELECT LOAD_FILE('x')",
+     "SELECT 1 INTO DUMPFILE 'x'", "SELECT 1 EXEC xp_cmdshell 'x'"],
 )  # fmt: skip
 def test_sql_runs_only_one_select(shop: Path, text: str) -> None:
     assert "is not one SELECT" in refusal(sql, query(shop, text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT 'insert; into' AS a -- drop; it's \"so\"\n", "SELECT id [the id], `name` FROM boats", "SELECT 1 AS \"a;b\" /* lo_import; */", "SELECT '$5' || '$' AS a"],
+)  # fmt: skip
+def test_sql_takes_what_is_only_quoted(shop: Path, text: str) -> None:
+    assert list(sql.load(query(shop, text)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c",
+     "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"],
+)  # fmt: skip
+def test_sql_does_not_run_for_ever(shop: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sql, "_SECONDS", 0.2)
+    assert "takes too long" in refusal(sql, query(shop, text))
+
+
+def test_sql_counts_the_time_of_the_database_only(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql, "_SECONDS", 0.5)
+    sections = sql.load(query(shop, "SELECT id FROM boats"))
+    next(sections)
+    time.sleep(0.6)
+    assert len(list(sections)) == 1_499
+
+
+@pytest.mark.parametrize(
+    ("backend", "knows", "expected"),
+    [("postgresql", "SET", ["SET default_transaction_read_only = on", "SET statement_timeout = 60000", "commit"]),
+     ("mysql", "max_execution_time", ["SET SESSION max_execution_time = 60000"]),
+     ("mysql", "max_statement_time", ["SET SESSION max_statement_time = 60.0"]), ("oracle", "", [])],
+)  # fmt: skip
+def test_sql_tells_a_server_to_read_only_and_to_stop_in_time(backend: str, knows: str, expected: list[str]) -> None:
+    done: list[str] = []
+
+    class Connection:
+        def cursor(self) -> Connection:
+            return self
+
+        def execute(self, statement: str) -> None:
+            if knows not in statement:
+                raise RuntimeError("unknown system variable")
+            done.append(statement)
+
+        def close(self) -> None:
+            pass
+
+        def commit(self) -> None:
+            done.append("commit")
+
+    sql._guard(Connection(), backend, sql._Clock(1))
+    assert done == expected
 
 
 def test_sql_cannot_write_even_where_the_check_is_passed(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 Bank accounts are checked by country length and ISO 7064 mod 97, cards by issuer prefix, length and Luhn. Phone numbers
 and names are in ``redact_phones`` and ``redact_names``. Leaves out what only a model could see: names that are in no
-list, addresses, dates of birth. Every rule takes time linear in the text.
+list, addresses, dates of birth; accounts and cards broken over a line end elsewhere than between their groups. Every rule takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ _EMAIL = re.compile(
     r"(?:[^\W_][\w-]{0,62}(?:\.| ?[(\[](?:dot|punkt)[)\]] ?)){1,8}(?:xn--[a-z0-9-]{2,40}|[^\W\d_]{2,24})(?![\w-]|\.\w)",
     re.IGNORECASE,
 )
+#: with the at sign as in the query of a web address, where a name ends at other signs
+_ENCODED = re.compile(
+    r"(?<![\w.%+-])(?=\w)[\w.%+-]{1,64}%40(?:[^\W_][\w-]{0,62}\.){1,8}(?:xn--[a-z0-9-]{2,40}|[^\W\d_]{2,24})(?![\w-]|\.\w)",
+    re.IGNORECASE,
+)
 #: what follows the last dot in file names such as logo@2x.png
 _FILE_ENDINGS = frozenset("png jpg jpeg gif svg webp css js json pdf mp3 mp4 html htm xml".split())
 _IBAN_LENGTHS = {
@@ -39,24 +44,28 @@ _IBAN_LENGTHS = {
         YE30""".split()
     )
 }
-_IBAN_START = re.compile(r"(?<![A-Za-z0-9])([A-Z]{2})\d\d(?=[ \xa0-]?[A-Z0-9]{4})", re.IGNORECASE)
-#: what follows the first four characters: groups of four, with or without a separator
+#: between two groups of a number: one sign, or the end of a line with what stands around it (once in a number)
+_GAP = r"(?:[ \xa0-]|[ \t\xa0-]{0,8}\r?\n[ \t\xa0]{0,8})"
+_IBAN_START = re.compile(rf"(?<![A-Za-z0-9])([A-Z]{{2}})\d\d(?={_GAP}?[A-Z0-9]{{4}})", re.IGNORECASE)
+#: what follows the first four characters: groups of four, with or without a gap
 _IBAN_REST = {
     length: re.compile(
-        rf"(?:[ \xa0-]?[A-Z0-9]{{4}}){{{length // 4 - 1}}}[ \xa0-]?[A-Z0-9]{{{length % 4}}}"
+        rf"(?:{_GAP}?[A-Z0-9]{{4}}){{{length // 4 - 1}}}{_GAP}?[A-Z0-9]{{{length % 4}}}"
         r"(?![A-Za-z0-9])",
         re.IGNORECASE,
     )
     for length in set(_IBAN_LENGTHS.values())
     if length % 4
 } | {
-    length: re.compile(rf"(?:[ \xa0-]?[A-Z0-9]{{4}}){{{length // 4 - 1}}}(?![A-Za-z0-9])", re.IGNORECASE)
+    length: re.compile(rf"(?:{_GAP}?[A-Z0-9]{{4}}){{{length // 4 - 1}}}(?![A-Za-z0-9])", re.IGNORECASE)
     for length in set(_IBAN_LENGTHS.values())
     if length % 4 == 0
 }
 #: what every account, card and phone number has: most text has not, and is done with at once
-_FIVE_DIGITS = re.compile(r"\d(?:[^\w\n]{0,3}\d){4}")
+_FIVE_DIGITS = re.compile(r"\d(?:\W{0,20}\d){4}")
 _DIGIT_GROUPS = re.compile(r"(?<![\w.,/:])\d{2,19}(?:[ \xa0-]\d{2,19}){0,40}(?![\w/:]|[.,]\d)")
+#: groups with the end of a line among them: a card only if no digits stand before or behind them, as in tables
+_WRAPPED_CARD = re.compile(rf"(?<![\w.,/:])\d{{4}}(?:{_GAP}\d{{1,6}}){{2,4}}(?![\w/:]|[.,]\d)")
 _GROUP = re.compile(r"\d+")
 #: (lowest prefix, highest prefix, lengths)
 _ISSUERS = (
@@ -179,13 +188,23 @@ def masked(finding: Finding) -> str:
 
 
 def _emails(text: str) -> Iterator[tuple[int, int]]:
-    if "@" not in text and "at)" not in text.lower() and "at]" not in text.lower() and "ät" not in text.lower():
-        return
-    for match in _EMAIL.finditer(text):
-        start, end = match.span()
-        if match[0].rpartition(".")[2].lower() in _FILE_ENDINGS or match[0][0] in "-/":
-            continue
-        yield start, end
+    if all(sign not in text.lower() for sign in ("@", "%40", "at)", "at]", "ät")):
+        return iter(())
+    found = [
+        match.span()
+        for match in (*_EMAIL.finditer(text), *_ENCODED.finditer(text))
+        if match[0].rpartition(".")[2].lower() not in _FILE_ENDINGS and match[0][0] not in "-/"
+    ]
+    return _in_order(found)
+
+
+def _in_order(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The spans by where they begin, without those that overlap an earlier one."""
+    end = 0
+    for start, stop in sorted(spans):
+        if start >= end:
+            yield start, stop
+            end = stop
 
 
 def _ibans(text: str) -> Iterator[tuple[int, int]]:
@@ -195,7 +214,11 @@ def _ibans(text: str) -> Iterator[tuple[int, int]]:
         if length is None or start.start() < done:
             continue
         rest = _IBAN_REST[length].match(text, start.end())
-        if rest and _mod_97("".join(c for c in text[start.start() : rest.end()] if c.isalnum())):
+        if (
+            rest
+            and rest[0].count("\n") <= 1
+            and _mod_97("".join(c for c in text[start.start() : rest.end()] if c.isalnum()))
+        ):
             done = rest.end()
             yield start.start(), done
 
@@ -208,6 +231,21 @@ def _mod_97(iban: str) -> bool:
 
 
 def _cards(text: str) -> Iterator[tuple[int, int]]:
+    return _in_order([*_cards_of_lines(text), *_cards_over_line_ends(text)])
+
+
+def _cards_over_line_ends(text: str) -> Iterator[tuple[int, int]]:
+    for match in _WRAPPED_CARD.finditer(text):
+        groups = _GROUP.findall(match[0])
+        start, end = match.span()
+        alone = not (text[max(0, start - 10) : start].rstrip(" \t\r\n\xa0-")[-1:].isdigit()
+                     or text[end : end + 10].lstrip(" \t\r\n\xa0-")[:1].isdigit())  # fmt: skip
+        lengths = tuple(map(len, groups))
+        if match[0].count("\n") == 1 and alone and _is_card("".join(groups), 0, lengths, len(groups)):
+            yield start, end
+
+
+def _cards_of_lines(text: str) -> Iterator[tuple[int, int]]:
     for run in _DIGIT_GROUPS.finditer(text):
         groups = [g.span() for g in _GROUP.finditer(text, *run.span())]
         lengths = tuple(end - start for start, end in groups)

@@ -3,6 +3,7 @@
 Own rules rather than the package phonenumbers (10 MB, and a default country it must be told): a number is taken where
 its form or the word before it says so, and left where it is a date, time, price, or the number of an order, account
 or book. A national number without any blank or hyphen is taken only as a mobile one or after a word such as "Tel".
+A number may go on in the next line where it begins with "+" or, after such a word, with 0, and is too short without.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ _NAMED = re.compile(
     r"(?:[ \t\xa0]*(?:number|nummer|no\.?|nr\.?|us|at|on|:|\||=|-|unter|is|ist|home|work|office|\([a-z]{1,8}\))){0,3}"
     r"[ \t\xa0]*\Z",
     re.IGNORECASE,
+)
+#: a beginning that is too short alone, the end of the line, and at least three digits at the head of the next
+_WRAPPED = re.compile(
+    rf"(?<![\w+@=#.,:/-])(?P<first>(?:\+[1-9]|\(?0[1-9])(?:{_SEPARATORS}{{0,3}}\d){{1,6}}+\)?)[ \t\xa0/-]{{0,8}}\r?\n"
+    r"[ \t\xa0]{0,8}(?P<second>\(?\d(?:[ \xa0)/-]{0,2}\d){2,11}+)(?![\w:]|[.,/-]\d| ?[%€$£])"
 )
 #: words before a number that make it another number
 _OTHER = re.compile(
@@ -63,6 +69,7 @@ def phones(text: str) -> Iterator[tuple[int, int]]:
     found += [m.span() for m in _AMERICAN.finditer(text) if not _other_before(text, m.start())]
     found += [m.span() for m in _NATIONAL.finditer(text) if _national(m[0]) and not _other_before(text, m.start())]
     found += [m.span() for m in _ANY.finditer(text) if _named(m[0]) and _phone_before(text, m.start())]
+    found += [m.span() for m in _WRAPPED.finditer(text) if _goes_on(text, m)]
     end = 0
     for start, stop in sorted(found, key=lambda span: (span[0], -span[1])):
         if start >= end:
@@ -115,6 +122,18 @@ def _national(number: str) -> bool:
 def _clock_times(groups: list[str]) -> bool:
     """0700 0830 0945, a line of a timetable."""
     return all(len(g) == 4 and g[:2] < "24" and g[2:] < "60" for g in groups)
+
+
+def _goes_on(text: str, match: re.Match[str]) -> bool:
+    """The two lines hold one number for certain."""
+    groups = _DIGITS.findall(match[0])
+    if _DATE.match(match["second"]) or _DATE.match(match["first"]):
+        return False
+    if match["first"][0] == "+":  # groups of two and three digits stand in tables; those of two in French numbers
+        long = max(map(len, groups)) >= 4 or groups[0] == "33"
+        return long and _international(match[0])
+    first = sum(map(len, _DIGITS.findall(match["first"])))
+    return first < 8 <= sum(map(len, groups)) <= 13 and _phone_before(text, match.start())
 
 
 def _named(number: str) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from groundtune import registry
 from groundtune.config import CrawlConfig
@@ -17,6 +18,10 @@ from groundtune.workspace import Workspace
 #: where fetched pages are kept: fetched once, then only when they have changed
 WEB = "web"
 _IGNORED = {".groundtune", ".git", "__pycache__", "node_modules", ".venv"}
+_VARIABLE = re.compile(r"\$\{\w+\}")
+#: settings of a database's address that hold what nobody may read, and those within an ODBC one
+_SECRET = re.compile(r"passw|pwd|token|secret|key$", re.IGNORECASE)
+_ODBC_SECRET = re.compile(r"(?:pwd|password)\s*=\s*(\$\{\w+\}|\{[^}]*\}|[^;]*)", re.IGNORECASE)
 #: (files done, files in all, name)
 Progress = Callable[[int, int, str], None]
 
@@ -137,12 +142,18 @@ def write_query(workspace: Workspace, database: str, query: str) -> Path:
         database: SQLAlchemy URL; ``${NAME}`` in it is an environment variable and stays so in the file.
 
     Raises:
-        InputError: a password in the address itself: it would be written to disk.
+        InputError: a password in the address itself, also in its query part: it would be written to disk.
     """
     scheme, _, place = database.partition(":///")
     if scheme.startswith("sqlite") and place and not place.startswith("/"):  # as seen from where the command was typed
         database = f"{scheme}:///{Path(place).resolve()}"
-    if urlsplit(database).password and "${" not in (urlsplit(database).password or ""):
+    written = [urlsplit(database).password or ""]
+    for key, value in parse_qsl(urlsplit(database).query):
+        # not as a word of its own: sslpassword, api_key; sslkey is the path of a file
+        if _SECRET.search(key) and key.lower() != "sslkey":
+            written.append(value)
+        written += _ODBC_SECRET.findall(value) if key.lower() == "odbc_connect" else []
+    if any(value and not _VARIABLE.fullmatch(value) for value in written):
         raise InputError(
             "the database's address holds a password",
             expected="${NAME} in its place, the name of an environment variable",
