@@ -37,7 +37,7 @@ test: $(VENV)/dev
 	$(BIN)/python -m pytest
 
 prove: $(VENV)/dev
-	GROUNDTUNE_FUZZ=10000 $(BIN)/python -m pytest -s -m slow
+	GROUNDTUNE_FUZZ=10000 GROUNDTUNE_PROVE=1 $(BIN)/python -m pytest -s -m slow
 
 check: $(VENV)/dev
 	$(BIN)/ruff check src tests tools

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+import sample_project
 from groundtune.cli import bench
 from groundtune.cli.dataset import check, convert, split
 from groundtune.errors import GroundtuneError
@@ -133,3 +134,24 @@ def test_generated_chats_are_the_same_every_time(tmp_path: Path) -> None:
 )
 def test_default_names(name: str, expected: str) -> None:
     assert split.named(Path("x") / name, "train") == Path("x") / expected
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "train.jsonl", "--quarantine", "train.jsonl"),
+        ("check", "train.jsonl", "--against", "held.jsonl", "--quarantine", "held.jsonl"),
+        ("convert", "train.jsonl", "--to", "alpaca", "--out", "new.jsonl", "--quarantine", "train.jsonl"),
+        ("convert", "train.jsonl", "--to", "alpaca", "--out", "new.jsonl", "--quarantine", "new.jsonl"),
+        ("convert", "train.jsonl", "--to", "alpaca", "--out", "new.jsonl", "--quarantine", "aside.csv"),
+    ],
+)
+def test_a_quarantine_never_replaces_what_is_read_or_written(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    row = '{"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "9:30"}]}\n'
+    for name in ("train.jsonl", "held.jsonl"):
+        (tmp_path / name).write_text(row + "{broken\n", encoding="utf-8")
+    done = sample_project.run("dataset", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "quarantine" in done.stderr and "Traceback" not in done.stderr
+    for name in ("train.jsonl", "held.jsonl"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == row + "{broken\n"

@@ -83,7 +83,7 @@ def test_ingest(tmp_path: Path) -> None:
     for n in range(40):
         text = "".join(f"Paragraph {i} of document {n} says little.\n\n" for i in range(4000))
         (template / "documents" / f"{n:02}.txt").write_text(text, encoding="utf-8")
-    (template / "documents" / "broken.csv").write_text("a,b\n" + "1,2\n" * 2000 + "1,2,3\n", encoding="utf-8")
+    (template / "documents" / "broken.csv").write_text("a,b\n" + "1,2\n" * 2000 + '3,"4\n', encoding="utf-8")
     rough, smooth = disturbed_and_undisturbed(template, tmp_path, "ingest", at_least(1, "documents.part-*/*.jsonl"))
     found, expected = contents(rough.path("documents")), contents(smooth.path("documents"))
     assert len(expected) == 41

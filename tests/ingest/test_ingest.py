@@ -252,3 +252,20 @@ def test_a_large_file_comes_in_with_little_memory(tmp_path: Path) -> None:
     )
     assert written > 58_000_000
     assert peak_bytes < 40_000_000
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"question": "When?", "references": ["9:30"]}',
+        '{"messages": [{"role": "user", "content": "When?"}]}',
+        '{"prompt": "When?", "completion": "9:30"}',
+        '{"question": "When?", "quote": "at 9:30", "reason": "no answer"}',
+    ],
+)
+def test_datasets_are_no_documents_unless_named(tmp_path: Path, row: str) -> None:
+    workspace = project(tmp_path, {"a.txt": "Words.", "train.jsonl": row + "\n", "log.jsonl": '{"event": "opened"}\n'})
+    result = ingest(workspace, ["."])
+    assert [d.path for d in result.documents] == ["a.txt", "log.jsonl"]
+    assert "questions or training examples" in reasons(result)["train.jsonl"]
+    assert "train.jsonl" in [d.path for d in ingest(workspace, [".", "train.jsonl"]).documents]

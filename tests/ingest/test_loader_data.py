@@ -6,7 +6,6 @@ import datetime
 import json
 import sqlite3
 import time
-import time
 from pathlib import Path
 from types import ModuleType
 

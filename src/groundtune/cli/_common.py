@@ -132,6 +132,9 @@ def ensure_documents(
         result = read_result(setup.workspace)
         say(f"ingest   {len(result.documents)} documents, as last ingested", quiet=quiet)
         return result
+    before = set()
+    if setup.workspace.manifest("documents"):
+        before = {d.path for d in read_result(setup.workspace).documents}
     with progress_bar("ingest") as report:
         result = ingest(
             setup.workspace,
@@ -143,6 +146,12 @@ def ensure_documents(
             progress=report,
         )
     say(f"ingest   {len(result.documents)} documents, {len(result.skipped)} skipped", quiet=quiet)
+    gone = sorted(before - {d.path for d in result.documents} - {s.path for s in result.skipped})
+    if gone:
+        named = ", ".join(gone[:3]) + (" ..." if len(gone) > 3 else "")
+        warn(
+            f"{len(gone)} earlier documents are no longer among the documents ({named}): name all sources together, or list them under documents: in groundtune.yaml"
+        )
     for line in in_words(result.cleaning):
         say(f"         {escape(line)}", quiet=quiet)
     for skipped in result.skipped:

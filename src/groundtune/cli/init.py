@@ -28,11 +28,11 @@ def init(
         raise InputError(f"{target} exists already", next_step="edit it, or write it anew with --force")
     known = loaders_by_extension()
     questions = next((q for q in ("questions.jsonl", "questions.csv") if (folder / q).exists()), None)
-    files = [(p, n) for p, n in find_files(["."], folder) if n not in {FILE, questions}]
+    documents = "documents" if (folder / "documents").is_dir() else "."
+    files = [(p, n) for p, n in find_files([documents], folder) if n not in {FILE, questions}]
     kinds = Counter(known[p.suffix.lower()] for p, _ in files if p.suffix.lower() in known)
     unknown = Counter(p.suffix.lower() or "(none)" for p, _ in files if p.suffix.lower() not in known)
     size = sum(p.stat().st_size for p, _ in files)
-    documents = "documents" if (folder / "documents").is_dir() else "."
     target.write_text(
         render_config({"documents": (documents,), "questions": questions or "questions.jsonl"}), encoding="utf-8"
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.dataset.files.items import Item, Reader, detect_format, row_writer, rows, written
+from groundtune.dataset.files.row_writer import check_quarantine
 from groundtune.dataset.files.rows import without_blank
 from groundtune.dataset.formats._messages import ORIGIN, CannotHold
 from groundtune.dataset.formats.task_markers import MARKER
@@ -86,7 +87,7 @@ def convert(
     left: Counter[str] = Counter()
     with ExitStack() as stack:
         writer = stack.enter_context(row_writer(out))
-        aside = stack.enter_context(row_writer(quarantine)) if quarantine else None
+        aside = stack.enter_context(row_writer(check_quarantine(quarantine, path, out))) if quarantine else None
         for line, row in without_blank(rows(path)):
             report.rows += 1
             for item in reader.items(line, row):

@@ -32,6 +32,10 @@ from groundtune.workspace import Workspace, digest, file_digest
 #: raised when what loaders write changes, so that old sections are not reused
 VERSION = 2
 FORGOTTEN = "forgotten.jsonl"
+_DATASET_KEYS = (
+    {"question", "references"}, {"question", "answer"}, {"question", "quote"}, {"messages"}, {"prompt", "completion"},
+    {"instruction", "output"}, {"conversations"}, {"input", "preferred_output"}, {"chosen", "rejected"}, {"codes", "row"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,20 @@ def is_report(path: Path) -> bool:
     """True for our own report: it repeats questions and answers, which retrieval must not find."""
     with path.open("rb") as file:
         return b'<meta name="generator" content="groundtune">' in file.read(1024)
+
+
+def is_dataset(path: Path) -> bool:
+    """True for a JSONL or CSV file of questions or training examples: retrieval must not find the answers."""
+    with path.open("rb") as file:
+        line = file.readline(1 << 20)
+    if path.suffix.lower() == ".csv":
+        names = {name.strip().strip('"').lower() for name in line.decode("utf-8-sig", "replace").split(",")}
+        return any(keys <= names for keys in _DATASET_KEYS)
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and any(keys <= row.keys() for keys in _DATASET_KEYS)
 
 
 def ingest(
@@ -123,11 +141,14 @@ def ingest(
             Job(str(path), loader, str(folder / f"{_identity(name, sha)}.jsonl"), _head(path, name, loader, sha), settings, names)
             for path, name, loader, sha in jobs
         ]  # fmt: skip
+        for half in [*folder.glob("*.part"), *folder.glob("*.body")]:  # of a run that was killed
+            half.unlink()
         heads, faults = _read_all(todo, config, reusable, progress)
         if config.ingest.boilerplate:
             cleaning.without_site_lines(folder, heads)
-        twins = document_duplicates((h["path"], DocumentSignature.from_json(h["signature"])) for h in heads)
-        dropped = {t.document: t.reason() for t in twins if goes(t)}
+        signed = ((h["path"], DocumentSignature.from_json(h["signature"])) for h in heads)
+        twins = document_duplicates(signed, drop_near=config.ingest.duplicates == "drop_near")
+        dropped = {t.document: t.reason(dropped=True) for t in twins if goes(t)}
         documents = [as_document(head) for head in heads if head["path"] not in dropped]
         for head in heads:
             if head["path"] in dropped:
@@ -138,7 +159,8 @@ def ingest(
             reasons = "; ".join(f"{s.path}: {s.reason}" for s in out[:5])
             raise InputError(
                 f"no document came in ({reasons or 'no files found'})",
-                expected=f"files ending in {', '.join(sorted(loaders_by_extension()))}",
+                expected="files of which one can be read at least",
+                next_step="groundtune list loaders shows what is read",
             )
         return {
             "documents": [asdict(d) for d in documents],
@@ -159,6 +181,9 @@ def ingest(
 
     folder, made = workspace.make("documents", inputs, work)
     manifest = workspace.manifest("documents") or {}
+    index = workspace.manifest("index")
+    if made and config.ingest.redact and index and index["inputs"]["documents"] != documents_digest(workspace):
+        shutil.rmtree(workspace.path("index"))  # it holds the text as it was
     if not made and any(manifest["figures"].get(name) != value for name, value in given.items()):
         workspace.amend("documents", manifest["inputs"], {**manifest["figures"], **given})
     return read_result(workspace, folder)
@@ -209,11 +234,15 @@ def _accepted(
             seen[path.name, sha] = name
             if path.suffix.lower() == ".html" and is_report(path):
                 raise InputError("a report that groundtune wrote")
+            if path.suffix.lower() in (".jsonl", ".csv") and path.resolve() not in meant and is_dataset(path):
+                raise InputError("questions or training examples; to read it as a document, name the file itself")
             jobs.append((path, name, loader, sha))
         except InputError as error:
             skipped.append(Skipped(name, error.problem))
         except OSError as error:
             skipped.append(Skipped(name, f"cannot be read: {error.strerror or error}"))
+        except RuntimeError:  # how pathlib says it
+            skipped.append(Skipped(name, "a link that leads to itself"))
     return jobs, skipped
 
 

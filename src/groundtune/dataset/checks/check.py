@@ -18,9 +18,9 @@ from groundtune.dataset.checks.leak_candidates import Embed
 from groundtune.dataset.checks.run import Progress, Run
 from groundtune.dataset.checks.tokens import TokenCounter
 from groundtune.dataset.files.items import Reader, detect_format, row_writer
+from groundtune.dataset.files.row_writer import check_quarantine
 from groundtune.dataset.item_text import trained_on
 from groundtune.dataset.render import Truncation
-from groundtune.errors import InputError
 
 __all__ = ["CheckReport", "check", "text_search"]
 
@@ -63,7 +63,7 @@ def check(
     if tokenizer is not None:
         counter = TokenCounter(tokenizer, context_tokens or _context_of(tokenizer), truncation)
     with ExitStack() as stack:
-        writer = stack.enter_context(row_writer(_jsonl(quarantine))) if quarantine else None
+        writer = stack.enter_context(row_writer(check_quarantine(quarantine, path, against))) if quarantine else None
         run = Run(path, reader, counter, text_search(tokenizer), truncation=truncation, near=near, quarantine=writer)
         run.progress = progress or run.progress
         run.read()
@@ -73,12 +73,6 @@ def check(
     run.report.bytes = path.stat().st_size
     run.report.seconds = time.perf_counter() - started
     return run.report
-
-
-def _jsonl(path: Path) -> Path:
-    if not {".jsonl", ".ndjson"} & {s.lower() for s in path.suffixes}:
-        raise InputError(f"{path}: the quarantine is written as JSON lines", expected="a name that ends in .jsonl")
-    return path
 
 
 def _context_of(tokenizer: Any) -> int:

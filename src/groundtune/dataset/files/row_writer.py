@@ -162,6 +162,25 @@ def _need_utf8(text: str) -> None:
         raise CannotHold("half a character, which UTF-8 cannot hold") from None
 
 
+def check_quarantine(quarantine: Path, *others: Path | None) -> Path:
+    """A quarantine file's path, seen to be JSON lines and none of the files that are read or written.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not {".jsonl", ".ndjson"} & {s.lower() for s in quarantine.suffixes}:
+        raise InputError(
+            f"{quarantine}: the quarantine is written as JSON lines", expected="a name that ends in .jsonl"
+        )
+    if any(other is not None and other.resolve() == quarantine.resolve() for other in others):
+        raise InputError(
+            f"{quarantine}: the quarantine is one of the files that are read or written",
+            expected="a file of its own",
+            next_step="name another with --quarantine",
+        )
+    return quarantine
+
+
 @contextmanager
 def row_writer(path: Path) -> Iterator[RowWriter]:
     """A writer by the file's name (.jsonl, .json, .csv, .tsv, .parquet, .txt; .gz and .xz around them).
