@@ -184,8 +184,14 @@ def ingest(
     index = workspace.manifest("index")
     if made and config.ingest.redact and index and index["inputs"]["documents"] != documents_digest(workspace):
         shutil.rmtree(workspace.path("index"))  # it holds the text as it was
-    if not made and any(manifest["figures"].get(name) != value for name, value in given.items()):
-        workspace.amend("documents", manifest["inputs"], {**manifest["figures"], **given})
+    if not made:  # the same files, perhaps asked for otherwise, or with other pages of the web left out
+        figures = manifest["figures"]
+        came = {row["path"] for row in figures["documents"]}
+        kept = [row for row in figures["skipped"] if not is_address(row["path"]) or row["path"] in came]
+        web = [asdict(s) for s in skipped if is_address(s.path)]
+        now = {**figures, **given, "skipped": [*kept, *(row for row in web if row not in kept)]}
+        if now != figures:
+            workspace.amend("documents", manifest["inputs"], now)
     return read_result(workspace, folder)
 
 
