@@ -69,11 +69,10 @@ def start_process(url: str, folder: Path, configured: CrawlConfig) -> subprocess
     """A crawl in a process group of its own."""
     job = json.dumps([url, str(folder), configured.model_dump()])
     return subprocess.Popen(
-        [sys.executable, "-c", CALL, job],
+        [sys.executable, "-c", f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{CALL}", job],
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
     )
 
 
