@@ -132,7 +132,7 @@ def test_every_setting_is_described_beside_its_default() -> None:
 
 
 def test_the_default_systems_can_all_be_built() -> None:
-    from groundtune.methods._setup import check_system
+    from groundtune.methods._systems import check_system
 
     for name in SYSTEMS:
         check_system(name)

@@ -84,20 +84,36 @@ class AnswerConfig(_Part):
 
 
 class TuneConfig(_Part):
-    """How a model is fine-tuned on the training questions."""
+    """How a model is fine-tuned, on the training questions or on a dataset file."""
 
-    method: Literal["lora", "full"] = Field("full", description="lora: small adapter matrices; full: every weight")
-    epochs: int = Field(10, ge=1, description="passes over the training questions")
-    learning_rate: float | None = Field(
-        None, gt=0, description="peak; default 2e-5 for full, 2e-4 for lora; for pebble 1e-3 and 4e-3"
+    method: str = Field("full", description="full, lora, qlora, prefix_tuning ...: `groundtune list methods`")
+    options: dict[str, Any] = Field(
+        {}, description="of the method, such as {rank: 8}; `groundtune tune --help-method NAME`"
     )
+    data: str | None = Field(None, description="dataset file in any format; default: the questions of the split train")
+    validation: str | None = Field(
+        None,
+        description="dataset file to validate on; default: the questions of the split validation, if there are any",
+    )
+    epochs: int = Field(10, ge=1, description="passes over the training rows")
+    learning_rate: float | None = Field(None, gt=0, description="peak; default: the method's own, larger for pebble")
     batch_tokens: int = Field(1024, ge=32, description="token budget of a micro-batch")
+    accumulation: int = Field(1, ge=1, description="micro-batches an optimizer step")
+    max_tokens: int | None = Field(None, ge=8, description="longest row; default: the model's context")
+    truncation: Literal["error", "drop", "window"] = Field(
+        "error", description="rows over max_tokens: refused, left out and counted, or cut into overlapping windows"
+    )
     packing: bool = Field(
         False,
         description="rows one behind the other without padding, checked to change no logit; else sorted by length",
     )
-    lora_rank: int = Field(16, ge=1, description="rank of the LoRA matrices")
-    lora_alpha: int = Field(32, ge=1, description="LoRA scaling: alpha / rank")
+    validate_every_steps: int = Field(0, ge=0, description="optimizer steps between validations; 0: after each epoch")
+    patience: int = Field(0, ge=0, description="validations without a better one before the run stops; 0: never")
+    gradient_checkpointing: bool = Field(False, description="less memory for about a third more time")
+    guards: bool = Field(True, description="stop a run that would end in weights that are not what was meant")
+    report_to: tuple[Literal["wandb", "tensorboard", "mlflow"], ...] = Field(
+        (), description="trackers to tell; wandb stays offline unless WANDB_API_KEY is set"
+    )
     save_every_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints a killed run resumes from")
 
 

@@ -248,7 +248,7 @@ def test_compare_says_how_every_pair_differs(compared: tuple[Path, dict[str, Any
 def test_compare_makes_what_the_systems_need(compared: tuple[Path, dict[str, Any]]) -> None:
     folder, said = compared
     workspace = folder / ".groundtune"
-    for artifact in ("documents", "index", "runs/tuned", "runs/scratch"):
+    for artifact in ("documents", "index", "runs/full", "runs/scratch"):
         assert (workspace / artifact / "manifest.json").exists(), artifact
     assert not list(workspace.rglob("*.part*"))
     rows = {r["name"]: r for r in said["systems"]}

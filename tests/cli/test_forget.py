@@ -55,11 +55,11 @@ def test_the_index_is_up_to_date_afterwards(made: Path) -> None:
 def test_models_that_learnt_from_it_are_named_and_deleted_on_request(made: Path) -> None:
     run("tune", "--project", made)
     result = run_json("forget", "hours.txt", "--project", made)
-    assert result["trained_on_it"] == ["runs/tuned"]
+    assert result["trained_on_it"] == ["runs/full"]
     assert result["runs_deleted"] == []
     assert (made / ".groundtune" / "runs" / "tuned").is_dir()
     second = run_json("forget", "prices.csv", "--project", made, "--delete-runs")
-    assert second["runs_deleted"] == ["runs/tuned"]
+    assert second["runs_deleted"] == ["runs/full"]
     assert not (made / ".groundtune" / "runs" / "tuned").exists()
 
 

@@ -76,7 +76,14 @@ def texts(project: Path) -> str:
     ],
 )
 def test_a_single_file_that_cannot_be_read(project: Path, name: str, content: bytes, words: tuple[str, ...]) -> None:
-    mistake(replace_documents(project, {name: content}), ("ingest",), "no document came in", name, *words, "groundtune list loaders")
+    mistake(
+        replace_documents(project, {name: content}),
+        ("ingest",),
+        "no document came in",
+        name,
+        *words,
+        "groundtune list loaders",
+    )
 
 
 def test_unreadable_files_do_not_stop_the_others(project: Path) -> None:
@@ -113,7 +120,7 @@ def test_files_in_other_encodings_are_read_right(project: Path, encoding: str) -
         (("ask", "When?", "--document", "hour.txt"), ("unknown document 'hour.txt'", "did you mean 'hours.txt'")),
         (("ask", "   "), ("question is empty",)),
         (("ask", "When?", "--model", "./nowhere"), ("model './nowhere'", "--model")),
-        (("ask", "When?", "--system", "tuned"), ("no runs/tuned", "groundtune tune")),
+        (("ask", "When?", "--system", "tuned"), ("no runs/full", "groundtune tune")),
         (("ask", "When?", "--system", "scratch"), ("no runs/scratch", "groundtune compare")),
         (("ask", "When?", "--config", "nowhere.yaml"), ("no config file nowhere.yaml",)),
         (("ask",), ("Missing argument", "groundtune --help")),

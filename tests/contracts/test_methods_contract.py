@@ -11,7 +11,8 @@ from groundtune import registry
 from groundtune.config import SYSTEMS, Config
 from groundtune.dataset.examples import write_examples
 from groundtune.errors import MissingArtifactError, UnknownNameError
-from groundtune.methods._setup import Setup, build_system
+from groundtune.methods._setup import Setup
+from groundtune.methods._systems import build_system
 from groundtune.records import Completion, Example
 from groundtune.system import System, as_messages
 from groundtune.workspace import Workspace

@@ -134,7 +134,7 @@ def trainable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_same_weights(rough: Workspace, smooth: Workspace) -> None:
-    found, expected = contents(rough.path("runs/tuned")), contents(smooth.path("runs/tuned"))
+    found, expected = contents(rough.path("runs/full")), contents(smooth.path("runs/full"))
     assert "weights/model.safetensors" in expected
     assert found.keys() == expected.keys()
     assert [name for name in expected if name != "manifest.json" and found[name] != expected[name]] == []
@@ -147,7 +147,7 @@ def check_same_weights(rough: Workspace, smooth: Workspace) -> None:
 
 
 def test_tune(trainable: Path, tmp_path: Path) -> None:
-    marked = "runs/tuned.part-*/checkpoints/checkpoint-*/groundtune-whole"
+    marked = "runs/full.part-*/checkpoints/checkpoint-*/groundtune-whole"
     rough, smooth = disturbed_and_undisturbed(trainable, tmp_path, "tune", at_least(1, marked))
     check_same_weights(rough, smooth)
     assert not list((rough.folder / "runs").glob("*.part-*"))
@@ -157,7 +157,7 @@ def test_tune_killed_while_it_clears_its_checkpoints_away(
     trainable: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from groundtune.methods._setup import Setup
-    from groundtune.methods.tuned import tune
+    from groundtune.methods._tuning import tune
 
     rough, smooth = (
         Setup(Workspace(folder), load_config(folder))

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from groundtune.config import TuneConfig
 from groundtune.dataset.prompts import closed_book
 from groundtune.dataset.render import render_example
 from groundtune.errors import InputError
-from groundtune.methods.tuned import _with_lora
+from groundtune.methods import lora
 from groundtune.nn.adapters import merge_lora
 from groundtune.nn.checkpoints import load_model
 from groundtune.records import Message
@@ -30,7 +29,7 @@ IDS = torch.tensor([[5, 60, 70, 200, 33, 120, 399, 8]])
 @pytest.fixture(scope="module")
 def adapted(make_tiny_model: Maker, tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A PEFT model after one training step, and the folder its adapter is saved in."""
-    model = _with_lora(make_tiny_model(), TuneConfig(lora_rank=4, lora_alpha=12))
+    model = lora.attach(make_tiny_model(), lora.Options(rank=4, alpha=12), base="")
     conversation = [*closed_book("Who keeps the mill?"), Message("assistant", "Rolf Aden")]
     row = render_example(tiny_tokenizer, conversation, max_tokens=256, where="test")
     folder = tmp_path_factory.mktemp("adapter")
@@ -71,7 +70,7 @@ def test_a_model_that_keeps_its_matrices_turned_is_adapted_and_merged_too(tmp_pa
 
     torch.manual_seed(0)
     plain = GPT2LMHeadModel(GPT2Config(vocab_size=400, n_positions=64, n_embd=32, n_layer=2, n_head=2)).eval()
-    adapted = _with_lora(copy.deepcopy(plain), TuneConfig(lora_rank=4)).eval()
+    adapted = lora.attach(copy.deepcopy(plain), lora.Options(rank=4), base="").eval()
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:

@@ -14,8 +14,8 @@ from groundtune.dataset.pack import plan_packs
 from groundtune.dataset.render import TokenRow
 from groundtune.errors import ConfigError
 from groundtune.training.data import IGNORED, PackedBatches, RowBatches, pack
+from groundtune.training.objectives import supervised_loss
 from groundtune.training.packing import logits_apart, logits_packed, prepare
-from groundtune.training.trainer import supervised_loss
 
 
 def some_rows(count: int, seed: int = 0) -> list[TokenRow]:

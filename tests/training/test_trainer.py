@@ -16,7 +16,9 @@ from groundtune.dataset.prompts import closed_book
 from groundtune.dataset.render import TokenRow, render_example
 from groundtune.records import Message
 from groundtune.training.data import IGNORED, RowBatches
-from groundtune.training.trainer import TrainSettings, discard_checkpoints, supervised_loss, train
+from groundtune.training.objectives import supervised_loss
+from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
+from groundtune.training.watch import Status
 
 Weights = dict[str, torch.Tensor]
 Maker = Callable[..., Any]
@@ -55,10 +57,9 @@ def furthest(a: Weights, b: Weights) -> float:
 
 
 def with_lora(model: Any) -> Any:
-    from groundtune.config import TuneConfig
-    from groundtune.methods.tuned import _with_lora
+    from groundtune.methods import lora
 
-    return _with_lora(model, TuneConfig(lora_rank=8, lora_alpha=16))
+    return lora.attach(model, lora.Options(rank=8, alpha=16), base="")
 
 
 class FixedBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -78,8 +79,8 @@ class Killed(Exception):
     """Stands for the kill of a run."""
 
 
-def killer(at: int) -> Callable[[int, int, float], None]:
-    def progress(step: int, steps: int, loss: float) -> None:
+def killer(at: int) -> Callable[[int, int, Status], None]:
+    def progress(step: int, steps: int, status: Status) -> None:
         if step == at:
             raise Killed
 
@@ -222,7 +223,7 @@ def test_full_training_then_lora_lower_the_loss(
 
 
 def test_progress_is_told_every_step(rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path) -> None:
-    told: list[tuple[int, int, float]] = []
+    told: list[tuple[int, int, Status]] = []
     result = train(
         make_tiny_model(),
         RowBatches(rows, batch_tokens=200, epochs=1, seed=0),
@@ -231,7 +232,7 @@ def test_progress_is_told_every_step(rows: list[TokenRow], make_tiny_model: Make
         progress=lambda *a: told.append(a),
     )
     assert [(step, steps) for step, steps, _ in told] == [(n, result.steps) for n in range(1, result.steps + 1)]
-    assert tuple((step, loss) for step, _, loss in told) == result.losses
+    assert tuple((step, status.loss) for step, _, status in told) == result.losses
 
 
 def test_a_loss_that_is_no_number_is_an_error(rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path) -> None:

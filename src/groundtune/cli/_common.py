@@ -107,8 +107,7 @@ def progress_bar(title: str) -> Iterator[Any]:
         task = bar.add_task(title, total=None, note="")
 
         def report(done: int, total: int, note: object = "") -> None:
-            shown = f"loss {note:.3f}" if isinstance(note, float) else str(note)
-            bar.update(task, completed=done, total=total, note=shown)
+            bar.update(task, completed=done, total=total, note=str(note))
 
         yield report
 
@@ -173,14 +172,22 @@ def ensure_index(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
     return figures
 
 
-def ensure_tuned(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
-    """Fine-tune unless that is done for these questions."""
-    from groundtune.methods import tuned
+def ensure_tuned(setup: Setup, method: str | None = None, *, last: bool = True, quiet: bool = False) -> dict[str, Any]:
+    """Train by a method (default: the config's) unless that is done for these rows.
 
-    with progress_bar("tune") as report:
-        _, made = tuned.tune(setup, progress=report)
-    figures: dict[str, Any] = (setup.workspace.manifest(tuned.ARTIFACT) or {})["figures"]
-    say(_training_line("tune", figures, made), quiet=quiet)
+    Args:
+        last: this is now what the System ``tuned`` stands for.
+    """
+    from groundtune.methods import _tuning
+    from groundtune.workspace import write_json
+
+    name = method or setup.config.tune.method
+    with progress_bar(name) as report:
+        _, made = _tuning.tune(setup, name, progress=report)
+    if last:
+        write_json(setup.workspace.path(_tuning.LAST), {"method": name})
+    figures = _tuning.figures_of(setup, name)
+    say(_training_line(name, figures, made), quiet=quiet)
     return figures
 
 

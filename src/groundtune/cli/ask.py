@@ -38,7 +38,7 @@ def ask(
 ) -> None:
     """Answer a question from the documents, and say where the answer stands."""
     from groundtune.errors import InputError, UnknownNameError
-    from groundtune.methods._setup import build_system
+    from groundtune.methods._systems import build_system
     from groundtune.system import as_messages, timed
 
     question = question.encode("utf-8", "replace").decode("utf-8")  # a terminal that is not UTF-8 hands over lone bytes

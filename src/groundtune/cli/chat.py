@@ -16,7 +16,7 @@ def chat(
     model: ModelOption = None,
 ) -> None:
     """Talk with the documents; "bye" or the end of the input ends it."""
-    from groundtune.methods._setup import build_system
+    from groundtune.methods._systems import build_system
     from groundtune.system import as_messages, timed
 
     setup = open_project(project, config, model=model)

@@ -68,7 +68,7 @@ def run_comparison(
     from groundtune.errors import InputError
     from groundtune.evaluation.adaptability import adaptability
     from groundtune.evaluation.compare import choose_questions, compare_systems
-    from groundtune.methods._setup import build_system, check_system
+    from groundtune.methods._systems import build_system, check_system
     from groundtune.methods._updates import updates
     from groundtune.workspace import write_json
 
@@ -122,30 +122,34 @@ def run_comparison(
 
 def prepare(setup: Setup, names: tuple[str, ...], *, quiet: bool) -> dict[str, dict[str, float]]:
     """Documents, index and weights for the named systems; returns their training seconds and bytes on disk."""
+    from groundtune.methods._tuning import last_method, training_methods
+
     retrieving = [n for n in names if n in {"baseline", "rag"} or n.endswith("+rag")]
-    tuned = [n for n in names if n.partition("+")[0] == "tuned"]
-    scratch = [n for n in names if n.partition("+")[0] == "scratch"]
-    if retrieving or scratch:
+    bases = dict.fromkeys(n.partition("+")[0] for n in names)
+    if retrieving or "scratch" in bases:
         ensure_documents(setup, quiet=quiet)
     if retrieving:
         ensure_index(setup, quiet=quiet)
-    tuned_figures = (
-        ensure_tuned(setup, quiet=quiet) if tuned or (scratch and setup.config.scratch.seconds is None) else {}
-    )
-    scratch_figures = ensure_scratch(setup, quiet=quiet) if scratch else {}
+    runs: dict[str, dict[str, Any]] = {}
+    if "tuned" in bases or ("scratch" in bases and setup.config.scratch.seconds is None):
+        runs["tuned"] = ensure_tuned(setup, quiet=quiet)
+    for name in [n for n in training_methods() if n in bases]:
+        same = "tuned" in runs and name == last_method(setup)
+        runs[name] = runs["tuned"] if same else ensure_tuned(setup, name, last=False, quiet=quiet)
+    if "scratch" in bases:
+        runs["scratch"] = ensure_scratch(setup, quiet=quiet)
     index_bytes = _size(setup.workspace.path("index")) if retrieving else 0
     base_bytes = _model_bytes(setup)
     out: dict[str, dict[str, float]] = {}
     for name in names:
+        run = runs.get(name.partition("+")[0])
         disk = index_bytes if name in retrieving else 0
-        if name in tuned:
-            disk += tuned_figures["disk_bytes"] + (base_bytes if tuned_figures["method"] == "lora" else 0)
-        elif name in scratch:
-            disk += scratch_figures["disk_bytes"]
-        elif name not in {"baseline", "most_frequent"}:
+        disk += run["disk_bytes"] if run else 0
+        if name not in {"baseline", "most_frequent"} and (run is None or run.get("adapter")):
             disk += base_bytes
-        seconds = tuned_figures["seconds"] if name in tuned else scratch_figures["seconds"] if name in scratch else 0.0
-        out[name] = {"train_seconds": seconds, "disk_bytes": disk}
+        out[name] = {"train_seconds": run["seconds"] if run else 0.0, "disk_bytes": disk}
+        if run and "trainable_parameters" in run:
+            out[name]["trainable_parameters"] = run["trainable_parameters"]
     return out
 
 

@@ -28,7 +28,7 @@ def demo(
     ] = None,
 ) -> None:
     """Run the whole job on the shipped example: documents in, systems compared, report out, questions answered."""
-    from groundtune.methods._setup import build_system
+    from groundtune.methods._systems import build_system
     from groundtune.system import as_messages, timed
 
     started = time.perf_counter()

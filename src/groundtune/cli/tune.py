@@ -21,7 +21,8 @@ from groundtune.cli._common import (
 
 def tune(
     method: Annotated[
-        str | None, typer.Option("--method", help="lora or full; default: `tune.method` of groundtune.yaml.")
+        str | None,
+        typer.Option("--method", help="full, lora, qlora, ... (groundtune list methods); default: `tune.method`."),
     ] = None,
     project: ProjectOption = Path(),
     config: ConfigOption = None,
@@ -30,16 +31,21 @@ def tune(
 ) -> None:
     """Fine-tune the model on the questions of the split `train`; a killed run goes on where it was."""
     setup = open_project(project, config, model=model)
-    if method:
-        from groundtune.errors import UnknownNameError
+    from groundtune.methods._tuning import artifact, check_method, settings_for
 
-        if method not in ("lora", "full"):
-            raise UnknownNameError("tuning method", method, ("lora", "full"))
-        tuned = setup.config.tune.model_copy(update={"method": method})
-        setup.config = setup.config.model_copy(update={"tune": tuned})
+    if method:
+        check_method(method)
+        setup.config = setup.config.model_copy(update={"tune": settings_for(setup, method)})
     with setup.workspace.writing():
         figures = ensure_tuned(setup, quiet=json)
+    page = setup.workspace.path(artifact(setup.config.tune.method)) / "learned.html"
     if json:
-        print_json(figures)
-    else:
-        say('next: groundtune ask "..." --system tuned, or groundtune compare')
+        print_json({**figures, "page": str(page) if page.exists() else None})
+        return
+    from groundtune.training.learned import verdict
+
+    for line in verdict(figures.get("learned", {})):
+        say(f"         {line}")
+    if page.exists():
+        say(f"         {page}")
+    say('next: groundtune ask "..." --system tuned, or groundtune compare')

@@ -10,10 +10,8 @@ from typing import Any, Protocol
 from groundtune import registry
 from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
-from groundtune.errors import UnknownNameError
 from groundtune.records import Example, Generation, Message
 from groundtune.retrieval.retriever import Retriever
-from groundtune.system import System
 from groundtune.workspace import Workspace
 
 #: beginnings of names that are no model of this machine
@@ -83,34 +81,6 @@ class Setup:
         """A model folder relative to the project becomes absolute; names stay."""
         folder = self.workspace.root / model
         return str(folder) if not model.startswith(_ELSEWHERE) and folder.is_dir() else model
-
-
-def check_system(name: str) -> None:
-    """See that a System of that name can be built, before anything is made for it.
-
-    Raises:
-        UnknownNameError: no such system.
-    """
-    base, plus, layer = name.partition("+")
-    known = [n for n in registry.names("methods") if n not in {"pretraining"}]
-    if base not in known or (plus and (layer != "rag" or not hasattr(registry.get("methods", base), "backend"))):
-        raise UnknownNameError("system", name, [*known, "tuned+rag"])
-
-
-def build_system(name: str, setup: Setup) -> System:
-    """The System of a name: a method's, or ``METHOD+rag`` for a method's model behind retrieval.
-
-    Raises:
-        UnknownNameError: no such system. MissingArtifactError: it must be trained or indexed first.
-    """
-    check_system(name)
-    base, plus, _ = name.partition("+")
-    method = registry.get("methods", base)
-    if not plus:
-        system: System = method.build(setup)
-        return system
-    layered: System = registry.get("methods", "rag").build(setup, backend=method.backend(setup), name=name)
-    return layered
 
 
 class ClosedBook:

@@ -9,8 +9,9 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.methods import scratch
-from groundtune.methods._setup import ClosedBook, Setup, build_system
-from groundtune.methods.tuned import continue_training, peak_rate
+from groundtune.methods._setup import ClosedBook, Setup
+from groundtune.methods._systems import backend_of, build_system
+from groundtune.methods._tuning import continue_training, last_method, peak_rate, settings_for
 from groundtune.nn.checkpoints import model_path
 from groundtune.records import Example
 from groundtune.retrieval.update import index_with_changes
@@ -21,16 +22,22 @@ def updates(names: Sequence[str], setup: Setup) -> dict[str, Any]:
     """How each named System takes changed facts in: (edits, examples with new answers, folder) -> the updated System.
 
     Retrieval embeds the changed chunks anew, weights are trained further on the examples; a System that is missing
-    cannot be updated.
+    cannot be updated, or (learnt prompts) not by training its weights further.
     """
     out: dict[str, Any] = {}
     for name in names:
         base, _, layer = name.partition("+")
         if name in {"baseline", "rag"} or layer == "rag":
             out[name] = partial(_reindexed, setup, name)
-        elif hasattr(registry.get("methods", base), "backend"):
+        elif _merges(setup, base):
             out[name] = partial(_retrained, setup, name)
     return out
+
+
+def _merges(setup: Setup, name: str) -> bool:
+    module = registry.get("methods", last_method(setup) if name == "tuned" else name)
+    trains = name == "tuned" or any(hasattr(module, part) for part in ("backend", "attach"))
+    return trains and bool(getattr(module, "MERGES", True))
 
 
 def _reindexed(setup: Setup, name: str, edits: Any, examples: Sequence[Example], folder: Path) -> System:
@@ -40,10 +47,12 @@ def _reindexed(setup: Setup, name: str, edits: Any, examples: Sequence[Example],
 
 
 def _retrained(setup: Setup, name: str, edits: Any, examples: Sequence[Example], folder: Path) -> System:
-    made: Any = registry.get("methods", name).backend(setup)
+    made: Any = backend_of(setup, name)
     made.model.save_pretrained(folder / "start")
     made.tokenizer.save_pretrained(folder / "start")
-    rate = scratch.RATE if name == "scratch" else peak_rate(setup.config.tune, model_path(setup.config.model))
+    # merged weights are all trained on, whatever the method trained: at the rate of full fine-tuning
+    full = peak_rate(registry.get("methods", "full"), settings_for(setup, "full"), model_path(setup.config.model))
+    rate = scratch.RATE if name == "scratch" else full
     continue_training(
         str(folder / "start"), examples, folder=folder / "end", seed=setup.config.seed, learning_rate=rate / 4
     )

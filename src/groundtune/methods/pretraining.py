@@ -33,7 +33,8 @@ from groundtune.nn.architectures import Shape, new_model
 from groundtune.nn.initialization import copying_circuits, embeddings_from_words
 from groundtune.nn.tokenizer import train_tokenizer
 from groundtune.training.data import CompactRows, RowBatches, StreamBatches
-from groundtune.training.trainer import Progress, TrainResult, TrainSettings, discard_checkpoints, train
+from groundtune.training.trainer import TrainResult, TrainSettings, discard_checkpoints, train
+from groundtune.training.watch import Progress
 
 #: says which stage runs now
 Announce = Callable[[str], None]

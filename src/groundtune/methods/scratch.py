@@ -16,8 +16,8 @@ from typing import Any
 from groundtune.dataset.prompts import closed_book
 from groundtune.dataset.render import TokenRow, render_example
 from groundtune.ingest.ingest import documents_digest, read_result, read_sections
-from groundtune.methods import tuned
 from groundtune.methods._setup import Backend, ClosedBook, Setup
+from groundtune.methods._tuning import artifact, figures_of, last_method
 from groundtune.records import Example, Message
 from groundtune.system import System
 from groundtune.workspace import digest, write_json
@@ -37,13 +37,12 @@ def train_from_scratch(setup: Setup, *, progress: Any = None) -> tuple[Path, boo
     config, examples = setup.config.scratch, setup.training_examples()
     seconds = config.seconds
     if seconds is None:
-        setup.workspace.need(tuned.ARTIFACT, next_step="groundtune tune (or set scratch.seconds)")
-        seconds = float((setup.workspace.manifest(tuned.ARTIFACT) or {})["figures"]["seconds"])
+        seconds = float(figures_of(setup, last_method(setup))["seconds"])
     inputs = {
         "version": 1,
         "documents": documents_digest(setup.workspace),
         "config": config.model_dump(),
-        "tuned": None if config.seconds else (setup.workspace.manifest(tuned.ARTIFACT) or {})["key"],
+        "tuned": None if config.seconds else (setup.workspace.manifest(artifact(last_method(setup))) or {})["key"],
         "seed": setup.config.seed,
         "examples": digest([[e.id, e.question, e.references[0]] for e in examples]),
     }
@@ -107,7 +106,7 @@ def _rows(tokenizer: Any, sections: Sequence[str], examples: Sequence[Example]) 
 
 def _steps_that_fit(model: Any, rows: Sequence[TokenRow], seconds: float, seed: int) -> int:
     from groundtune.training.data import RowBatches
-    from groundtune.training.trainer import supervised_loss
+    from groundtune.training.objectives import supervised_loss
 
     batches = RowBatches(rows, batch_tokens=1024, epochs=1, seed=seed)
     trial = range(min(8, len(batches)))

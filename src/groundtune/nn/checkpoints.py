@@ -51,8 +51,11 @@ def _load(path: str, adapter: str | None, stamps: tuple[tuple[int, ...], ...]) -
     return model.to("cuda" if on_gpu else "cpu").eval(), tokenizer
 
 
-def open_model(path: str, dtype: Any) -> tuple[Any, Any]:
+def open_model(path: str, dtype: Any, **options: Any) -> tuple[Any, Any]:
     """A fresh copy of a causal model in a ``torch.dtype``, and its tokenizer with a padding token.
+
+    Args:
+        options: passed on to ``from_pretrained``, such as ``quantization_config``.
 
     Raises:
         InputError: no such model here and none to be fetched, or it is no causal language model.
@@ -63,7 +66,7 @@ def open_model(path: str, dtype: Any) -> tuple[Any, Any]:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **options)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
             f"model {path!r} cannot be loaded: {str(error).strip().splitlines()[0]}",

@@ -6,6 +6,8 @@ no attention mask is needed.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, overload
@@ -20,15 +22,62 @@ from groundtune.dataset.render import TokenRow
 IGNORED = -100
 
 
-class RowBatches(Dataset[dict[str, torch.Tensor]]):
+class PlannedBatches(Dataset[dict[str, torch.Tensor]]):
+    """Micro-batches by a plan laid out before training: step -> row numbers, every row once an epoch.
+
+    Args:
+        plan: row numbers of every micro-batch.
+        lengths: tokens of each row.
+    """
+
+    def __init__(self, plan: list[list[int]], lengths: Sequence[int]) -> None:
+        self.plan, self.lengths = plan, lengths
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    @property
+    def epoch_ends(self) -> list[int]:
+        """Micro-batches done at the end of each epoch."""
+        ends: list[int] = []
+        seen = 0
+        for step, rows in enumerate(self.plan, 1):
+            seen += len(rows)
+            if seen >= len(self.lengths) * (len(ends) + 1):
+                ends.append(step)
+        return ends
+
+    def tokens_of(self, step: int) -> int:
+        """Tokens of a micro-batch, padding not counted."""
+        return sum(self.lengths[i] for i in self.plan[step])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the rows and their order."""
+        sha = hashlib.sha256(json.dumps(self.plan).encode())
+        for number in range(len(self.lengths)):
+            sha.update(self.row_bytes(number))
+        return sha.hexdigest()
+
+    def row_bytes(self, number: int) -> bytes:
+        """What a row is told apart by."""
+        raise NotImplementedError
+
+
+class _TokenRowBatches(PlannedBatches):
+    rows: Sequence[TokenRow]
+
+    def row_bytes(self, number: int) -> bytes:
+        row = self.rows[number]
+        return array("q", row.ids).tobytes() + bytes(row.trained)
+
+
+class RowBatches(_TokenRowBatches):
     """Micro-batches of token rows under a token budget; see :func:`groundtune.dataset.pack.plan_batches`."""
 
     def __init__(self, rows: Sequence[TokenRow], *, batch_tokens: int, epochs: int, seed: int) -> None:
         self.rows = rows
-        self.plan = plan_batches([len(r.ids) for r in rows], batch_tokens=batch_tokens, epochs=epochs, seed=seed)
-
-    def __len__(self) -> int:
-        return len(self.plan)
+        lengths = [len(r.ids) for r in rows]
+        super().__init__(plan_batches(lengths, batch_tokens=batch_tokens, epochs=epochs, seed=seed), lengths)
 
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         rows = [self.rows[i] for i in self.plan[step]]
@@ -42,7 +91,7 @@ class RowBatches(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": ids_BT, "labels": labels_BT}
 
 
-class PackedBatches(Dataset[dict[str, torch.Tensor]]):
+class PackedBatches(_TokenRowBatches):
     """Sequences of whole rows one behind the other, without padding; see :func:`groundtune.dataset.pack.plan_packs`.
 
     An item has ``input_ids`` and ``labels`` (1, T), ``position_ids`` (1, T) that begin at 0 in every row, and
@@ -52,10 +101,8 @@ class PackedBatches(Dataset[dict[str, torch.Tensor]]):
 
     def __init__(self, rows: Sequence[TokenRow], *, batch_tokens: int, epochs: int, seed: int) -> None:
         self.rows = rows
-        self.plan = plan_packs([len(r.ids) for r in rows], pack_tokens=batch_tokens, epochs=epochs, seed=seed)
-
-    def __len__(self) -> int:
-        return len(self.plan)
+        lengths = [len(r.ids) for r in rows]
+        super().__init__(plan_packs(lengths, pack_tokens=batch_tokens, epochs=epochs, seed=seed), lengths)
 
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         return pack([self.rows[i] for i in self.plan[step]])
@@ -149,3 +196,14 @@ class StreamBatches(Dataset[dict[str, torch.Tensor]]):
         rows = np.stack([self.tokens[s : s + self.width] for s in self.starts[step]]).astype(np.int64)
         ids_BT = torch.from_numpy(rows)
         return {"input_ids": ids_BT, "labels": ids_BT.clone()}
+
+    def tokens_of(self, step: int) -> int:
+        """Tokens of a micro-batch."""
+        return int(self.starts.shape[1]) * self.width
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the windows' places and of the stream's length, beginning and end."""
+        sha = hashlib.sha256(self.starts.tobytes() + f"{self.width} {len(self.tokens)}".encode())
+        sha.update(np.ascontiguousarray(self.tokens[: 1 << 20]).tobytes())
+        sha.update(np.ascontiguousarray(self.tokens[-(1 << 20) :]).tobytes())
+        return sha.hexdigest()

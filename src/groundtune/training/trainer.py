@@ -1,8 +1,8 @@
 """The one training path: every method that changes weights goes through :func:`train`.
 
-A transformers ``Trainer`` with our own batches, a loss over supervised positions only (logits are formed for those
-alone), a progress bar with loss and time left, and checkpoints that count only when they are whole. A run that is
-killed and started again ends in the same weights as one that was not.
+A transformers ``Trainer`` with our own batches and objectives (``objectives``), progress, validation and Ctrl-C
+(``watch``), guards (``guards``), and checkpoints that count only when they are whole. A run that is killed and started
+again ends in the same weights as one that was not, and goes on only from checkpoints that it would itself have written.
 """
 
 from __future__ import annotations
@@ -10,22 +10,24 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
-from groundtune.training.data import IGNORED
+from groundtune.errors import ConfigError
+from groundtune.nn.precision import Precision, precision
+from groundtune.training.guards import check_identity, versions
+from groundtune.training.objectives import CAUSAL, Objective
+from groundtune.training.watch import WHOLE, Interrupt, Progress, Validation, Watch, load_best
 
-#: (step, steps, loss) after every optimizer step
-Progress = Callable[[int, int, float], None]
-
-_WHOLE = "groundtune-whole"
+#: figures of a model on validation data; "loss" or another is what the best weights are chosen by
+Validate = Callable[[Any], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,13 @@ class TrainSettings:
         max_grad_norm: gradient clipping.
         seed: of everything random.
         betas: of AdamW.
+        validate_every_steps: optimizer steps between validations; 0: at the end of each epoch.
+        patience: validations without a better one before the run stops early; 0: never.
+        metric, higher: the validation's figure that decides which weights are best, and whether more is better.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, about 1.35 times the time.
+        guards: see :mod:`groundtune.training.guards`.
+        report_to: trackers to tell: wandb, tensorboard, mlflow.
+        run_name: what trackers call the run.
     """
 
     learning_rate: float = 1e-3
@@ -51,6 +60,14 @@ class TrainSettings:
     max_grad_norm: float = 1.0
     seed: int = 0
     betas: tuple[float, float] = (0.9, 0.95)
+    validate_every_steps: int = 0
+    patience: int = 0
+    metric: str = "loss"
+    higher: bool = False
+    gradient_checkpointing: bool = False
+    guards: bool = True
+    report_to: tuple[str, ...] = ()
+    run_name: str = "groundtune"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,10 @@ class TrainResult:
         first_loss, last_loss: mean cross-entropy in nats of the first and of the last tenth of the steps.
         seconds: wall-clock seconds of this process' part.
         losses: (step, loss) of every optimizer step, resumed ones included.
+        validations: figures of every validation, with their ``step``.
+        best_step: whose weights the model has now; None: the last's, nothing was validated.
+        stopped_early: ended before all steps, since validation did not get better.
+        precision: number format of the forward pass, and why.
     """
 
     steps: int
@@ -69,77 +90,45 @@ class TrainResult:
     last_loss: float
     seconds: float
     losses: tuple[tuple[int, float], ...]
+    validations: tuple[dict[str, float], ...] = ()
+    best_step: int | None = None
+    stopped_early: bool = False
+    precision: str = ""
 
 
-def supervised_loss(
-    model: torch.nn.Module, batch: dict[str, torch.Tensor], tokens_in_step: torch.Tensor | int | None
-) -> torch.Tensor:
-    """Sum of the cross-entropy over supervised positions / tokens of the optimizer step, in nats.
+class _Trainer(Trainer):
+    """The loop of transformers with an objective and a validation of ours, over batches in their order."""
 
-    Position t predicts token t+1; logits are formed only where the next token is supervised (transformers'
-    boolean ``logits_to_keep``), which saves the head's work on prompts and padding.
+    objective: Objective = CAUSAL
+    validate: Validate | None = None
 
-    Args:
-        model: causal model.
-        batch: ``input_ids`` (B, T) and ``labels`` (B, T), -100 where not supervised; of packed rows also
-            ``position_ids`` and ``cu_seq_lens_q`` (:class:`groundtune.training.data.PackedBatches`).
-        tokens_in_step: supervised tokens over all micro-batches of the step; None: of this batch.
-    """
-    ids_BT, labels_BT = batch["input_ids"], batch["labels"]
-    keep_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
-    keep_BT[:, :-1] = labels_BT[:, 1:] != IGNORED
-    targets_N = labels_BT[:, 1:][keep_BT[:, :-1]]
-    places: dict[str, torch.Tensor] = {name: batch[name] for name in ("position_ids", "cu_seq_lens_q") if name in batch}
-    logits_NV = _logits(model, ids_BT, keep_BT, places)
-    total = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
-    return total / (targets_N.numel() if tokens_in_step is None else tokens_in_step)
-
-
-#: settings of architectures that scale or cap the head's output (Gemma 2, Granite, Cohere, Falcon H1)
-_AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
-
-
-def _logits(model: Any, ids_BT: torch.Tensor, keep_BT: torch.Tensor, places: dict[str, torch.Tensor]) -> torch.Tensor:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    config = base.config.get_text_config()
-    if any(getattr(config, name, None) not in (None, 1.0) for name in _AFTER_HEAD):  # only the model itself knows how
-        logits: torch.Tensor = base(input_ids=ids_BT, use_cache=False, **places).logits[keep_BT]
-    else:
-        hidden_BTD = base.get_decoder()(input_ids=ids_BT, use_cache=False, **places).last_hidden_state
-        logits = base.get_output_embeddings()(hidden_BTD[keep_BT])
-    return logits
-
-
-class _SupervisedTrainer(Trainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.model_accepts_loss_kwargs = True  # compute_loss below divides by the step's tokens itself
+        self.model_accepts_loss_kwargs = True  # compute_loss below divides by the step's items itself
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        loss = supervised_loss(model, inputs, num_items_in_batch)
+        loss = self.objective.loss(model, inputs, num_items_in_batch)
         return (loss, {}) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
+        return max(1, sum(self.objective.count(batch) for batch in batch_samples))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:  # batches come shuffled
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
         return SequentialSampler(rows)
 
+    def floating_point_ops(self, inputs: Any) -> int:  # an estimate nobody reads, at every step
+        return 0
 
-class _Watch(TrainerCallback):
-    """Feeds the progress bar and marks a checkpoint as whole once everything of it is on disk."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress = progress
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **kwargs: Any
-    ) -> None:
-        if logs and "loss" in logs and self.progress:
-            self.progress(state.global_step, state.max_steps, float(logs["loss"]))
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / _WHOLE).write_text("", encoding="utf-8")
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        assert self.validate is not None and self.model is not None
+        figures = {f"eval_{name}": float(value) for name, value in self.validate(self.model).items()}
+        self.model.train()
+        self.log(figures)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
 
 
 def train(
@@ -148,6 +137,9 @@ def train(
     settings: TrainSettings,
     folder: Path,
     *,
+    objective: Objective = CAUSAL,
+    validate: Validate | None = None,
+    identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train a model in place over every batch once, resuming from the newest whole checkpoint in ``folder``.
@@ -157,41 +149,65 @@ def train(
         batches: one item a micro-batch (:mod:`groundtune.training.data`).
         settings: how.
         folder: for checkpoints; the caller removes it when its artifact is written.
+        objective: what is minimised.
+        validate: figures of the model on held-out data; the model ends with the weights that did best on them.
+        identity: what the checkpoints depend on beside batches, settings and versions (base model, chat template).
         progress: called after every optimizer step.
 
     Raises:
-        FloatingPointError: the loss is not a number.
+        ConfigError: no steps, or a checkpoint that something else wrote. TrainingError: a weight gets no gradient.
+        FloatingPointError: the loss is not a number. KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     folder.mkdir(parents=True, exist_ok=True)
     for half in folder.glob("checkpoint-*"):
-        if not (half / _WHOLE).exists():
+        if not (half / WHOLE).exists():
             shutil.rmtree(half)
     steps = -(-len(batches) // settings.accumulation)  # type: ignore[arg-type]
-    watch = _Watch(progress)
-    trainer = _SupervisedTrainer(
+    if steps < 1:
+        raise ConfigError("nothing to train on: 0 steps", expected="at least one batch", next_step="add training rows")
+    checkpoint = get_last_checkpoint(str(folder))
+    own = {"batches": _fingerprint(batches), "settings": _of_weights(settings), "objective": objective.name}
+    check_identity(folder, {**own, **(identity or {}), "versions": versions()}, resuming=checkpoint is not None)
+    sizes = _step_tokens(batches, settings.accumulation)
+    watch, interrupt = Watch(progress, sizes, guards=settings.guards), Interrupt(save=bool(settings.save_every_steps))
+    callbacks: list[Any] = [watch, interrupt]
+    if validate is not None:
+        callbacks.append(_validation(batches, settings, steps, folder))
+    number_format = precision()
+    trainer = _Trainer(
         model=model,
-        args=_arguments(settings, folder, steps),
+        args=_arguments(settings, folder, steps, number_format),
         train_dataset=batches,
         data_collator=lambda items: items[0],
-        callbacks=[watch],
+        callbacks=callbacks,
     )
+    trainer.objective, trainer.validate = objective, validate
     for noisy in list(trainer.callback_handler.callbacks):
         if type(noisy).__name__ in {"PrinterCallback", "ProgressCallback", "NotebookProgressCallback"}:
             trainer.remove_callback(noisy)
     started = time.perf_counter()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) or False)
-    losses = [(int(row["step"]), float(row["loss"])) for row in trainer.state.log_history if "loss" in row]
-    if any(loss != loss for _, loss in losses):
-        raise FloatingPointError("the loss is not a number; lower the learning rate")
-    tenth = max(1, len(losses) // 10)
+    with interrupt.heard():
+        trainer.train(resume_from_checkpoint=checkpoint or False)
+    best = load_best(model, folder) if validate is not None else None
     model.eval()
+    history = trainer.state.log_history
+    losses = [(int(row["step"]), float(row["loss"])) for row in history if "loss" in row]
+    tenth = max(1, len(losses) // 10)
     return TrainResult(
-        steps=steps,
+        steps=trainer.state.global_step,
         first_loss=_mean_loss(losses[:tenth]),
         last_loss=_mean_loss(losses[-tenth:]),
         seconds=time.perf_counter() - started,
         losses=tuple(losses),
+        validations=tuple(
+            {k.removeprefix("eval_"): v for k, v in row.items() if k.startswith("eval_") or k == "step"}
+            for row in history
+            if any(key.startswith("eval_") for key in row)
+        ),
+        best_step=best,
+        stopped_early=trainer.state.global_step < steps,
+        precision=str(number_format),
     )
 
 
@@ -199,15 +215,51 @@ def _mean_loss(part: list[tuple[int, float]]) -> float:
     return sum(loss for _, loss in part) / max(1, len(part))
 
 
+def _of_weights(settings: TrainSettings) -> dict[str, Any]:
+    """The settings that the weights depend on."""
+    other = {"guards", "report_to", "run_name", "save_every_steps", "gradient_checkpointing"}
+    return {name: value for name, value in asdict(settings).items() if name not in other}
+
+
+def _fingerprint(batches: Any) -> str:
+    made: Any = getattr(batches, "fingerprint", None)
+    return str(made()) if made else f"{len(batches)} batches"
+
+
+def _step_tokens(batches: Any, accumulation: int) -> Callable[[int], int]:
+    """How many tokens an optimizer step's batches have, by its number; 0 where they do not say."""
+    sizes: Any = getattr(batches, "tokens_of", None)
+    if sizes is None:
+        return lambda step: 0
+    last = len(batches)
+    return lambda step: sum(sizes(n) for n in range((step - 1) * accumulation, min(step * accumulation, last)))
+
+
+def _validation(batches: Any, settings: TrainSettings, steps: int, folder: Path) -> Validation:
+    every = settings.validate_every_steps
+    ends = getattr(batches, "epoch_ends", ())
+    at = range(every, steps + 1, every) if every else [-(-end // settings.accumulation) for end in ends]
+    return Validation(
+        folder,
+        frozenset(at),
+        patience=settings.patience,
+        metric=f"eval_{settings.metric}",
+        higher=settings.higher,
+        save=bool(settings.save_every_steps),
+    )
+
+
 def discard_checkpoints(folder: Path) -> None:
     """Remove the checkpoints of a finished run; their marks first, so that a kill half-way leaves none that look whole."""
-    for mark in folder.glob(f"checkpoint-*/{_WHOLE}"):
+    for mark in folder.glob(f"checkpoint-*/{WHOLE}"):
         mark.unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _arguments(settings: TrainSettings, folder: Path, steps: int) -> TrainingArguments:
+def _arguments(settings: TrainSettings, folder: Path, steps: int, number_format: Precision) -> TrainingArguments:
     gpu = torch.cuda.is_available()
+    if "wandb" in settings.report_to and not os.environ.get("WANDB_API_KEY"):
+        os.environ.setdefault("WANDB_MODE", "offline")  # nothing leaves the machine unasked
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -227,12 +279,14 @@ def _arguments(settings: TrainSettings, folder: Path, steps: int) -> TrainingArg
         save_total_limit=2,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        report_to=[],
+        report_to=list(settings.report_to),
+        run_name=settings.run_name,
         disable_tqdm=True,
         seed=settings.seed,
         data_seed=settings.seed,
-        bf16=gpu and torch.cuda.is_bf16_supported(),
+        bf16=number_format.bf16,
         use_cpu=not gpu,
+        gradient_checkpointing=settings.gradient_checkpointing,
         dataloader_pin_memory=gpu,
         remove_unused_columns=False,
         log_level="error",

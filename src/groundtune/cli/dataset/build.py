@@ -174,7 +174,7 @@ def _teacher(name: str, setup: Setup) -> tuple[System, bool]:
     """The teacher as a System, and whether a request to it may cost money."""
     from groundtune import registry
     from groundtune.dataset.build.teacher import BackendTeacher
-    from groundtune.methods._setup import build_system
+    from groundtune.methods._systems import build_system
 
     if name.startswith("openai:"):
         return BackendTeacher(registry.get("backends", "openai_compatible").open_backend(name)), True

@@ -200,9 +200,10 @@ def _local(
     usd_per_kwh: float | None,
 ) -> dict[str, Any] | None:
     from groundtune.dataset.cost import find_speed, local_dollars
+    from groundtune.methods._tuning import artifact, last_method
     from groundtune.nn.checkpoints import model_path
 
-    earlier = (setup.workspace.manifest("runs/tuned") or {}).get("figures")
+    earlier = (setup.workspace.manifest(artifact(last_method(setup))) or {}).get("figures")
     speed = find_speed(tokens_per_second=tokens_per_second, earlier=earlier, base=model_path(setup.resolve(model)))
     if speed is None:
         return None

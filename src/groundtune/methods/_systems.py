@@ -1,0 +1,51 @@
+"""A System by its name: a method's own, a trained method's, or any method's model behind retrieval."""
+
+from __future__ import annotations
+
+from groundtune import registry
+from groundtune.errors import UnknownNameError
+from groundtune.methods._setup import Backend, Setup
+from groundtune.methods._tuning import tuned_backend, tuned_system
+from groundtune.system import System
+
+
+def check_system(name: str) -> None:
+    """See that a System of that name can be built, before anything is made for it.
+
+    Raises:
+        UnknownNameError: no such system.
+    """
+    base, plus, layer = name.partition("+")
+    known = [n for n in registry.names("methods") if _has(n, "build", "attach")]
+    if base not in known or (plus and (layer != "rag" or not _has(base, "backend", "attach"))):
+        raise UnknownNameError("system", name, [*known, "tuned+rag"])
+
+
+def _has(name: str, *parts: str) -> bool:
+    module = registry.get("methods", name)
+    return any(hasattr(module, part) for part in parts)
+
+
+def build_system(name: str, setup: Setup) -> System:
+    """The System of a name: a method's, or ``METHOD+rag`` for a method's model behind retrieval.
+
+    Raises:
+        UnknownNameError: no such system. MissingArtifactError: it must be trained or indexed first.
+    """
+    check_system(name)
+    base, plus, _ = name.partition("+")
+    method = registry.get("methods", base)
+    if not plus and hasattr(method, "build"):
+        system: System = method.build(setup)
+        return system
+    if not plus:
+        return tuned_system(setup, name, base)
+    layered: System = registry.get("methods", "rag").build(setup, backend=backend_of(setup, base), name=name)
+    return layered
+
+
+def backend_of(setup: Setup, name: str) -> Backend:
+    """The model of a method that has one."""
+    method = registry.get("methods", name)
+    made: Backend = method.backend(setup) if hasattr(method, "backend") else tuned_backend(setup, name)
+    return made

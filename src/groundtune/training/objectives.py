@@ -1,0 +1,159 @@
+"""What is minimised: one objective a kind of task, each a sum over supervised items divided by those of the whole step.
+
+Dividing by the items of the optimizer step, not of the micro-batch, makes a step the same however it is cut up (the
+fault behind transformers PR #34191). Logits are formed only where they are needed. Leaves out the batches (``data``).
+
+Legend: B rows, T tokens, D width, V vocabulary, N supervised positions, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from groundtune.training.data import IGNORED
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A loss with its unit of count.
+
+    Attributes:
+        name: as figures and logs call it.
+        loss: (model, batch, items of the step or None) -> mean loss of the step's items, this batch's share of it.
+        count: supervised items of a batch.
+    """
+
+    name: str
+    loss: Callable[[Any, Batch, torch.Tensor | int | None], torch.Tensor]
+    count: Callable[[Batch], int]
+
+
+def supervised_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | None) -> torch.Tensor:
+    """Sum of the cross-entropy over supervised positions / tokens of the optimizer step, in nats.
+
+    Position t predicts token t+1; logits are formed only where the next token is supervised, which saves the head's
+    work on prompts and padding.
+
+    Args:
+        model: causal model, or a PEFT model around one.
+        batch: ``input_ids`` (B, T) and ``labels`` (B, T), -100 where not supervised; of packed rows also
+            ``position_ids`` and ``cu_seq_lens_q`` (:class:`groundtune.training.data.PackedBatches`).
+        tokens_in_step: supervised tokens over all micro-batches of the step; None: of this batch.
+    """
+    labels_BT = batch["labels"]
+    keep_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
+    keep_BT[:, :-1] = labels_BT[:, 1:] != IGNORED
+    targets_N = labels_BT[:, 1:][keep_BT[:, :-1]]
+    places: Batch = {name: batch[name] for name in ("position_ids", "cu_seq_lens_q", "prefix_states") if name in batch}
+    logits_NV = _logits(model, batch["input_ids"], keep_BT, places)
+    total = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
+    return total / _items(tokens_in_step, targets_N)
+
+
+def causal_tokens(batch: Batch) -> int:
+    """Supervised positions: labels that some position before them predicts."""
+    return int((batch["labels"][:, 1:] != IGNORED).sum())
+
+
+#: settings of architectures that scale or cap the head's output (Gemma 2, Granite, Cohere, Falcon H1)
+_AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+
+
+def _logits(model: Any, ids_BT: torch.Tensor, keep_BT: torch.Tensor, places: Batch) -> torch.Tensor:
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = base.config.get_text_config()
+    inputs, virtual = _with_prompt(model, base, ids_BT)
+    if any(getattr(config, name, None) not in (None, 1.0) for name in _AFTER_HEAD):  # only the model itself knows how
+        logits: torch.Tensor = base(**inputs, use_cache=False, **places).logits[:, virtual:][keep_BT]
+    else:
+        hidden_BTD = base.get_decoder()(**inputs, use_cache=False, **places).last_hidden_state[:, virtual:]
+        logits = base.get_output_embeddings()(hidden_BTD[keep_BT])
+    return logits
+
+
+def _with_prompt(model: Any, base: Any, ids_BT: torch.Tensor) -> tuple[dict[str, Any], int]:
+    """A model's inputs with the learnt prompt of prompt tuning, P-tuning or prefix tuning, and its virtual positions.
+
+    PEFT's own forward does the same, but gives logits at every position.
+    """
+    config = getattr(model, "active_peft_config", None)
+    if config is None or not config.is_prompt_learning:
+        return {"input_ids": ids_BT}, 0
+    if config.peft_type == "PREFIX_TUNING":
+        length = ids_BT.shape[1] + config.num_virtual_tokens
+        return {"input_ids": ids_BT, "past_key_values": model.get_prompt(len(ids_BT), max_cache_len=length)}, 0
+    prompt_BPD = model.get_prompt(len(ids_BT))
+    text_BTD = base.get_input_embeddings()(ids_BT)
+    return {"inputs_embeds": torch.cat((prompt_BPD.to(text_BTD.dtype), text_BTD), dim=1)}, prompt_BPD.shape[1]
+
+
+def _items(in_step: torch.Tensor | int | None, here: torch.Tensor) -> torch.Tensor | int:
+    return max(1, here.numel()) if in_step is None else in_step
+
+
+def class_loss(model: Any, batch: Batch, rows_in_step: torch.Tensor | int | None) -> torch.Tensor:
+    """Cross-entropy of sequence classification, in nats: logits (B, K) against ``labels`` (B)."""
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    logits_BK = model(**inputs).logits
+    smoothing = float(getattr(model.config, "label_smoothing", 0.0) or 0.0)
+    total = torch.nn.functional.cross_entropy(
+        logits_BK.float(), batch["labels"], reduction="sum", label_smoothing=smoothing
+    )
+    return total / _items(rows_in_step, batch["labels"])
+
+
+def masked_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | None) -> torch.Tensor:
+    """Cross-entropy of masked tokens (Devlin et al., BERT, section 3.1), the head run on masked positions alone."""
+    chosen_BT = batch["labels"] != IGNORED
+    targets_N = batch["labels"][chosen_BT]
+    hidden_BTD = model.base_model(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+    ).last_hidden_state
+    head = model.cls if hasattr(model, "cls") else model.lm_head
+    total = torch.nn.functional.cross_entropy(head(hidden_BTD[chosen_BT]).float(), targets_N, reduction="sum")
+    return total / _items(tokens_in_step, targets_N)
+
+
+def target_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | None) -> torch.Tensor:
+    """Cross-entropy of an encoder-decoder's target tokens, in nats; padding of ``labels`` is -100."""
+    logits_BTV = model(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]
+    ).logits
+    total = torch.nn.functional.cross_entropy(
+        logits_BTV.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return total / _items(tokens_in_step, batch["labels"][batch["labels"] != IGNORED])
+
+
+def labelled(batch: Batch) -> int:
+    """Labels of a batch that count."""
+    return int((batch["labels"] != IGNORED).sum())
+
+
+CAUSAL = Objective("causal", supervised_loss, causal_tokens)
+CLASSES = Objective("classes", class_loss, labelled)
+MASKED = Objective("masked", masked_loss, labelled)
+TARGETS = Objective("targets", target_loss, labelled)
+
+
+@torch.no_grad()
+def mean_loss(model: Any, batches: Any, objective: Objective = CAUSAL) -> float:
+    """Mean loss of an objective over batches, each supervised item counting the same; the model's mode is put back."""
+    was = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    total, items = 0.0, 0
+    for n in range(len(batches)):
+        batch = {name: value.to(device) for name, value in batches[n].items()}
+        count = objective.count(batch)
+        if count:
+            total += float(objective.loss(model, batch, 1))
+            items += count
+    model.train(was)
+    return total / max(1, items)
