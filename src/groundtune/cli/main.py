@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import traceback
+import warnings
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -84,6 +85,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; never returns."""
+    warnings.simplefilter("ignore", FutureWarning)  # of libraries to their callers, not to people at a terminal
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")

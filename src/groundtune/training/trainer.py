@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.logging import disable_progress_bar
 
 from groundtune.errors import ConfigError
 from groundtune.nn.precision import Precision, precision
@@ -159,6 +160,7 @@ def train(
         FloatingPointError: the loss is not a number. KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    disable_progress_bar()  # of writing shards, beside ours
     folder.mkdir(parents=True, exist_ok=True)
     for half in folder.glob("checkpoint-*"):
         if not (half / WHOLE).exists():
@@ -286,7 +288,7 @@ def _arguments(settings: TrainSettings, folder: Path, steps: int, number_format:
         data_seed=settings.seed,
         bf16=number_format.bf16,
         use_cpu=not gpu,
-        gradient_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing=settings.gradient_checkpointing,
         dataloader_pin_memory=gpu,
         remove_unused_columns=False,
         log_level="error",
