@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 CONTEXT_TOKENS = 256
+pytest.register_assert_rewrite("loading")  # so that its assertions say what they saw, as those of test files do
 
 
 @pytest.fixture(scope="session")

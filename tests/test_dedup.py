@@ -12,7 +12,16 @@ import unicodedata
 import pytest
 
 from groundtune import dedup
-from groundtune.dedup import NearDuplicates, SignatureBuilder, between, exact_key, jaccard, normalised, signature_of
+from groundtune.dedup import (
+    NearDuplicates,
+    SignatureBuilder,
+    between,
+    exact_key,
+    jaccard,
+    names_in,
+    normalised,
+    signature_of,
+)
 from groundtune.dedup.near import rows_for
 from groundtune.dedup.signatures import _TOKEN, tokens
 
@@ -59,6 +68,12 @@ def test_the_fast_way_for_ascii_finds_the_same_words() -> None:
     for _ in range(20_000):
         text = "".join(rng.choice("ab C1.,-+#<=%$ \n\t()_*'\"/~c9|{}") for _ in range(rng.randint(0, 14)))
         assert tokens(text) == _TOKEN.findall(text.lower()), text
+
+
+def test_names_are_words_with_a_capital_inside_a_sentence() -> None:
+    said = "The ferry of Vessa, Mr Lund said, leaves at 9 Monday. Tickets: A or Bb, sold by IBM and K2 Ägir."
+    assert names_in(said) == ["Vessa", "Mr", "Lund", "Monday", "Bb", "IBM", "K2"]
+    assert names_in("Nobody is named. Here too nobody is.") == []
 
 
 def test_the_exact_key_is_the_hash_of_the_normalised_text() -> None:

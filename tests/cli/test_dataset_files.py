@@ -95,6 +95,11 @@ def test_convert_exits_2_and_keeps_the_rest(data: Path, tmp_path: Path) -> None:
     ("words", "said"),
     [
         (("check", "missing.jsonl"), "no file missing.jsonl"),
+        (
+            ("check", "."),
+            ". is a folder\n  expected: one dataset file: .jsonl, .json, .csv, .tsv, .parquet or .txt\n  next: name a file",
+        ),
+        (("check", "{data}", "--against", "."), ". is a folder"),
         (("check", "{data}", "--format", "sharegtp"), "did you mean 'sharegpt'"),
         (("check", "{data}", "--map", "question"), "--map: 'question'"),
         (("check", "{data}", "--map", "question=a"), "no column for 'answer'"),
@@ -112,6 +117,37 @@ def test_a_mistake_is_one_message(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert said in typed(*[w.format(data=data) for w in words], code=2)
+
+
+def test_split_replaces_no_file_unasked(data: Path, tmp_path: Path) -> None:
+    train, held = tmp_path / "data-train.jsonl", tmp_path / "data-held-out.jsonl"
+    typed("split", data)
+    rows = train.read_text() + held.read_text()
+    train.write_text("mine\n")
+    said = typed("split", data, code=2)
+    assert f"{train} and {held} are there already" in said
+    assert "next: name others with --train and --held-out, or add --overwrite" in said
+    other = tmp_path / "other.jsonl"
+    said = typed("split", data, "--held-out", other, code=2)
+    assert f"{train} is there already" in said and "name another with --train, or add --overwrite" in said
+    assert train.read_text() == "mine\n" and not other.exists()
+    typed("split", data, "--overwrite")
+    assert train.read_text() + held.read_text() == rows
+
+
+def test_convert_replaces_no_file_unasked(data: Path, tmp_path: Path) -> None:
+    out, aside = tmp_path / "new.jsonl", tmp_path / "aside.jsonl"
+    words = ("convert", data, "--to", "alpaca", "--out", out)
+    out.write_text("mine\n")
+    said = typed(*words, code=2)
+    assert f"{out} is there already" in said and "name another with --out, or add --overwrite" in said
+    aside.write_text("mine too\n")
+    assert f"{out} and {aside} are there already" in typed(*words, "--quarantine", aside, code=2)
+    out.unlink()
+    assert "name another with --quarantine, or add --overwrite" in typed(*words, "--quarantine", aside, code=2)
+    assert not out.exists() and aside.read_text() == "mine too\n"
+    typed(*words, "--quarantine", aside, "--overwrite")
+    assert len(out.read_text().splitlines()) == 12 and aside.read_text() == ""
 
 
 def test_bench_prints_what_design_promises() -> None:

@@ -27,7 +27,7 @@ def written(path: Path, rows: list[Any]) -> Path:
 
 def divided(path: Path, **options: Any) -> tuple[SplitReport, list[dict[str, Any]], list[dict[str, Any]]]:
     train, held = path.with_name("train.jsonl"), path.with_name("held.jsonl")
-    report = split(path, train, held, **options)
+    report = split(path, train, held, overwrite=True, **options)
     both = [[json.loads(line) for line in p.read_text(encoding="utf-8").splitlines()] for p in (train, held)]
     return report, both[0], both[1]
 

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,9 @@ from groundtune.dataset.stats.words import languages, vocabulary
 from groundtune.errors import ConfigError, InputError
 from groundtune.nn.tokenizer import END
 from groundtune.records import Conversation, Message, Preference, ToolCall
+from html_page import Page
 
 CONTEXT = 40
-VOID = frozenset({"meta", "br", "hr", "img", "input", "link"})
 
 
 def chat(question: str, answer: str, **origin: Any) -> Conversation:
@@ -450,42 +449,6 @@ def test_the_longest_of_all_rows_are_kept() -> None:
 
 
 # --- the page
-
-
-class Page(HTMLParser):
-    """Tags, attributes, text, and whether every tag is closed."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.attributes: list[tuple[str, str, str]] = []
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.faults: list[str] = []
-        self._texts: list[str] = []
-        self.feed(source)
-        self.close()
-        self.text = " ".join(" ".join(self._texts).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.faults.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("style", "script"):
-            self._texts.append(data)
-
-    def values(self, attribute: str) -> list[str]:
-        return [value for _, name, value in self.attributes if name == attribute]
 
 
 def test_the_page_is_whole_and_fetches_nothing(small: dict[str, Any]) -> None:

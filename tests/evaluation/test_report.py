@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import random
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from groundtune.evaluation.report import render_report
+from html_page import Page
 
 SYSTEMS = ("baseline", "most_frequent", "prompt", "few_shot", "rag", "tuned", "tuned+rag", "scratch")
 SPLITS = {"held_out_facts": 30, "held_out_phrasings": 40, "unanswerable": 10}
 ANSWERED = ("exact_match", "token_f1", "rouge_l", "supported", "abstention_accuracy")
-VOID = frozenset({"meta", "link", "br", "hr", "img", "input", "wbr"})
 LEVELS = {
     "baseline": 0.36,
     "most_frequent": 0.03,
@@ -190,45 +189,6 @@ def make_result(systems: tuple[str, ...] = SYSTEMS, questions: int = 12, seed: i
         "notes": ["One seed per trained system; spread between seeds is not measured."],
         "per_question": asked,
     }
-
-
-class Page(HTMLParser):
-    """What the tests look at: attributes, visible text, ids, and whether every tag is closed."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.attributes: list[tuple[str, str, str]] = []
-        self.tags: list[str] = []
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.faults: list[str] = []
-        self.feed(source)
-        self.close()
-        self.text = " ".join(" ".join(self.texts).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open[-1] != tag:
-            self.faults.append(f"</{tag}> closes {self.open[-1:]}")
-        else:
-            self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in ("style", "script"):
-            self.texts.append(data)
-
-    def values(self, attribute: str) -> list[str]:
-        """Every value of one attribute."""
-        return [value for _, name, value in self.attributes if name == attribute]
 
 
 def test_every_system_question_and_answer_is_there() -> None:

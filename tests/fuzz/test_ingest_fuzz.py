@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from fuzz.inputs import made, sample
@@ -23,29 +21,12 @@ from groundtune.dataset.checks.check import check
 from groundtune.errors import GroundtuneError
 from groundtune.ingest.sources import loaders_by_extension
 from groundtune.ingest.worker import Job, Readers
+from memory_watch import MemoryWatch
 
 COUNT = int(os.environ.get("GROUNDTUNE_FUZZ", "150"))
 STATE = Path(".prove/fuzz.json")
 MOST_BYTES = 2_000_000_000
 MOST_SECONDS = 60.0
-
-
-class _Memory(threading.Thread):
-    """The largest resident size of this process' children, sampled every 20 ms."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak = 0
-        self.over = threading.Event()
-
-    def run(self) -> None:
-        me = psutil.Process()
-        while not self.over.wait(0.02):
-            for child in me.children(recursive=True):
-                try:
-                    self.peak = max(self.peak, child.memory_info().rss)
-                except psutil.Error:
-                    continue
 
 
 def read_state() -> dict[str, Any]:
@@ -60,10 +41,8 @@ def read_state() -> dict[str, Any]:
 def test_no_input_breaks_the_ingest(tmp_path: Path) -> None:
     state, by_extension = read_state(), loaders_by_extension()
     done, outcomes = set(state["done"]), Counter(state["outcomes"])
-    memory = _Memory()
-    memory.start()
     settings = IngestConfig()
-    with Readers(settings) as readers:
+    with MemoryWatch(every_seconds=0.02) as memory, Readers(settings) as readers:
         for number in sample(COUNT):
             if number in done:
                 continue
@@ -82,7 +61,9 @@ def test_no_input_breaks_the_ingest(tmp_path: Path) -> None:
                 _checked(path, number)
             seconds = time.perf_counter() - started
             assert seconds < MOST_SECONDS, f"input {number} ({suffix}, {way}) took {seconds:.0f} s"
-            assert memory.peak < MOST_BYTES, f"input {number} ({suffix}, {way}) took {memory.peak / 1e6:.0f} MB"
+            assert memory.peak_bytes < MOST_BYTES, (
+                f"input {number} ({suffix}, {way}) took {memory.peak_bytes / 1e6:.0f} MB"
+            )
             state["slowest"] = max(state["slowest"], [round(seconds, 2), number])
             outcomes[outcome] += 1
             if outcome in {"not read within", "of memory", "stopped (", "while reading it as"}:
@@ -91,11 +72,10 @@ def test_no_input_breaks_the_ingest(tmp_path: Path) -> None:
             path.unlink()
             target.unlink(missing_ok=True)
             if COUNT == 10_000 and len(done) % 50 == 0:
-                _write_state(state, done, outcomes, memory.peak)
-    memory.over.set()
+                _write_state(state, done, outcomes, memory.peak_bytes)
     if COUNT == 10_000:
-        _write_state(state, done, outcomes, memory.peak)
-    print(f"\n{len(done)} inputs: {dict(outcomes)}; slowest {state['slowest']}, peak {memory.peak / 1e6:.0f} MB")
+        _write_state(state, done, outcomes, memory.peak_bytes)
+    print(f"\n{len(done)} inputs: {dict(outcomes)}; slowest {state['slowest']}, peak {memory.peak_bytes / 1e6:.0f} MB")
     print(f"ended by the worker or surprised a library: {state.get('notable', [])}")
     assert outcomes["read"] > len(done) / 10  # the mutations are not all hopeless
     assert sum(outcomes.values()) == len(done)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from groundtune.ingest import crawl as crawling
 from groundtune.ingest.crawl import CrawlResult, crawl
 from groundtune.ingest.loaders import html
 from groundtune.ingest.web.visits import CONCURRENCY
+from memory_watch import MemoryWatch
 from web_site import Answer, Generated, Site, drip, generated, moved, page, robots, sitemap, with_validator
 
 SETTINGS = CrawlConfig(delay_seconds=0, page_megabytes=1, page_seconds=2, allow_private=True)
@@ -83,30 +83,6 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-class Watch:
-    """The peak of the resident memory of a process's descendants, read every 50 ms."""
-
-    def __init__(self) -> None:
-        self.peak_bytes = 0
-        self._stop = threading.Event()
-
-    def __enter__(self) -> Watch:
-        threading.Thread(target=self._look, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-
-    def _look(self) -> None:
-        me = psutil.Process()
-        while not self._stop.wait(0.05):
-            for child in me.children(recursive=True):
-                try:
-                    self.peak_bytes = max(self.peak_bytes, child.memory_info().rss)
-                except psutil.Error:
-                    continue
-
-
 def check_right_pages(result: CrawlResult, site: Site, made: Generated) -> None:
     assert came(result, site) == made.expected
     left = reasons(result, site)
@@ -121,7 +97,7 @@ def check_right_pages(result: CrawlResult, site: Site, made: Generated) -> None:
 def crawl_killed_in_the_middle(made: Generated, folder: Path, kills: list[int]) -> tuple[CrawlResult, Site, int]:
     """A crawl whose process group is killed each time the server was asked so often, and then goes on to its end."""
     configured = settings(depth=3, pages=20_000, page_seconds=1)
-    with Site(made.answers) as site, Watch() as watch:
+    with Site(made.answers) as site, MemoryWatch() as watch:
         for asked in kills:
             process = start_process(site.url, folder, configured)
             wait_until(lambda asked=asked: site.hits.total() >= asked, 60)  # type: ignore[misc]
@@ -431,7 +407,7 @@ def test_hostile_answers_are_bounded_in_time_and_memory(tmp_path: Path) -> None:
         "/endless-headers": "larger than 1 MB", "/lies-more": "broke off", "/no-length": "larger than 1 MB",
         "/no-http": "not HTTP", "/closes": "broke off", "/bad-place": "302",
     }  # fmt: skip
-    with Site({"/": page("First", answers), **answers}) as site, Watch() as watch:
+    with Site({"/": page("First", answers), **answers}) as site, MemoryWatch() as watch:
         started = time.monotonic()
         result = crawl(site.url, tmp_path, SETTINGS)
         assert time.monotonic() - started < 15

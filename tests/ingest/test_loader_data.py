@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from test_loaders import peak_bytes, refusal, write
 
 from groundtune import registry
 from groundtune.errors import InputError
@@ -19,6 +18,7 @@ from groundtune.ingest.ingest import loaders_by_extension
 from groundtune.ingest.loaders import csv, jsonl, parquet, sql
 from groundtune.ingest.loaders import json as json_loader
 from groundtune.records import Section
+from loading import peak_bytes, refusal, write
 
 REAL = Path(__file__).parents[3] / "shared" / "evalsets" / "ingest_docs"
 

@@ -8,26 +8,11 @@ from email.message import EmailMessage
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from groundtune.errors import InputError
 from groundtune.ingest import html_blocks
 from groundtune.ingest.loaders import asciidoc, email, epub, html, jats, latex, markdown, rtf
 from groundtune.records import Section
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    return path
-
-
-def refusal(loader: ModuleType, path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        list(loader.load(path))
-    assert str(path) in caught.value.problem
-    assert caught.value.expected
-    assert caught.value.next_step
-    return caught.value.problem
+from loading import refusal, write
 
 
 def blocks(page: str) -> list[str]:

@@ -7,11 +7,10 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 from groundtune.errors import InputError
 from groundtune.ingest.loaders import docx, odf, pptx, xlsx
 from groundtune.records import Section
+from loading import refusal
 
 W = (
     'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
@@ -54,15 +53,6 @@ def relations(*targets: tuple[str, str, str]) -> str:
 
 def p(text: str, properties: str = "") -> str:
     return f"<w:p><w:pPr>{properties}</w:pPr><w:r><w:t xml:space='preserve'>{text}</w:t></w:r></w:p>"
-
-
-def refusal(loader: ModuleType, path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        list(loader.load(path))
-    assert str(path) in caught.value.problem
-    assert caught.value.expected
-    assert caught.value.next_step
-    return caught.value.problem
 
 
 def only(loader: ModuleType, path: Path) -> Section:

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from groundtune.errors import InputError
 from groundtune.ingest import reading, sectioning
 from groundtune.ingest.loaders import csv, docx, html, markdown, pdf, text
 from groundtune.records import Section
+from loading import peak_bytes, refusal, write
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01" + bytes(range(256))
 PROSE = "The harbour office opens at nine and closes at half past five, and ferries leave from quay number two. "
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    return path
-
-
-def refusal(loader: ModuleType, path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        list(loader.load(path))
-    assert str(path) in caught.value.problem
-    assert caught.value.expected
-    assert caught.value.next_step
-    return caught.value.problem
 
 
 def make_pdf(path: Path, *, password: str = "") -> Path:
@@ -300,19 +283,6 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytes
     path = write(tmp_path / "a.txt", "words")
     monkeypatch.setattr(Path, "open", refuse)  # chmod would not stop root, nor Windows
     assert "cannot be read: Permission denied" in refusal(text, path)
-
-
-def peak_bytes(sections: Iterator[Section]) -> tuple[int, int]:
-    """Most memory while the sections pass by, and the characters that passed."""
-    characters = 0
-    tracemalloc.start()
-    try:
-        for section in sections:
-            assert len(section.text) <= sectioning.MAX_SECTION_CHARACTERS
-            characters += len(section.text)
-        return tracemalloc.get_traced_memory()[1], characters
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ["text", "markdown"])

@@ -11,8 +11,7 @@ import pytest
 from groundtune.errors import InputError
 from groundtune.ingest import pdf_page, pdf_streams
 from groundtune.ingest.loaders import pdf
-from groundtune.ingest.reading import LoadOptions
-from groundtune.records import Section
+from loading import read
 
 SENTENCE = "This page holds a sentence that is long enough to be a page of its own, and no stamp."
 FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"
@@ -49,23 +48,13 @@ def encrypted(path: Path, *, user: str, owner: str = "owner") -> Path:
     return path
 
 
-def read(path: Path, **options: object) -> tuple[list[Section], tuple[str, ...]]:
-    loading = pdf.load(path, LoadOptions(**options))  # type: ignore[arg-type]
-    sections = []
-    while True:
-        try:
-            sections.append(next(loading))
-        except StopIteration as stop:
-            return sections, stop.value
-
-
 @pytest.mark.parametrize(
     ("user", "passwords"),
     [("", ()), ("geheim", ("falsch", "geheim")), ("schlüssel", ("schlüssel",)), ("geheim", ("owner",))],
     ids=["no password to open", "second password", "umlaut", "owner's password"],
 )
 def test_encrypted_files_open_with_a_password_that_fits(tmp_path: Path, user: str, passwords: tuple[str, ...]) -> None:
-    (section,), lost = read(encrypted(tmp_path / "a.pdf", user=user), passwords=passwords)
+    (section,), lost = read(pdf, encrypted(tmp_path / "a.pdf", user=user), passwords=passwords)
     assert (section.text, lost) == (SENTENCE, ())
 
 
@@ -82,7 +71,7 @@ def test_encrypted_files_without_the_right_password_say_where_it_goes(
 ) -> None:
     path = encrypted(tmp_path / "a.pdf", user="geheim")
     with pytest.raises(InputError) as caught:
-        read(path, passwords=passwords)
+        read(pdf, path, passwords=passwords)
     assert caught.value.problem == f"{path} {said}"
     assert "`ingest.passwords` in groundtune.yaml" in caught.value.next_step
     assert "geheim" not in str(caught.value)
@@ -90,20 +79,20 @@ def test_encrypted_files_without_the_right_password_say_where_it_goes(
 
 @pytest.mark.parametrize("bad", [b"null", b"42", b"<</Type/Font>>"])
 def test_an_unreadable_page_costs_that_page_only(tmp_path: Path, bad: bytes) -> None:
-    sections, lost = read(by_hand(tmp_path / "a.pdf", PAGE, bad, PAGE))
+    sections, lost = read(pdf, by_hand(tmp_path / "a.pdf", PAGE, bad, PAGE))
     assert [(s.page, s.text) for s in sections] == [(1, SENTENCE), (3, SENTENCE)]
     assert lost == ("page 2: damaged, cannot be read",)
 
 
 def test_a_document_without_a_readable_page_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a damaged PDF: none of its 2 pages can be read"):
-        read(by_hand(tmp_path / "a.pdf", b"null", b"null"))
+        read(pdf, by_hand(tmp_path / "a.pdf", b"null", b"null"))
     with pytest.raises(InputError, match="is a damaged PDF: none of its first 50 pages can be read"):
-        read(by_hand(tmp_path / "b.pdf", b"null", count=900_000))
+        read(pdf, by_hand(tmp_path / "b.pdf", b"null", count=900_000))
 
 
 def test_pages_that_are_not_there_are_named_as_a_range(tmp_path: Path) -> None:
-    sections, lost = read(by_hand(tmp_path / "a.pdf", PAGE, count=3_000))
+    sections, lost = read(pdf, by_hand(tmp_path / "a.pdf", PAGE, count=3_000))
     assert [s.page for s in sections] == [1]
     assert lost == ("pages 2-3000: damaged, cannot be read",)
 
@@ -115,14 +104,14 @@ def test_a_part_that_unpacks_to_hundreds_of_megabytes_is_refused_before_pdfium_s
     path = by_hand(tmp_path / "a.pdf", PAGE, content=stream(packed, b"/Filter/FlateDecode"))
     assert path.stat().st_size < 1_000_000
     with pytest.raises(InputError, match="a part of it unpacks to over 64 MB"):
-        read(path)
+        read(pdf, path)
     assert pdf_streams.largest_over_limit(by_hand(tmp_path / "b.pdf", PAGE)) == 0
 
 
 def test_text_that_maps_to_no_letters_is_no_text(tmp_path: Path) -> None:
     odd = stream(b"BT /F1 12 Tf 72 700 Td (%s) Tj ET" % (bytes(range(1, 9)) * 20))
     with pytest.raises(InputError, match="has no text on its 1 page"):
-        read(by_hand(tmp_path / "a.pdf", PAGE, content=odd), ocr=False)
+        read(pdf, by_hand(tmp_path / "a.pdf", PAGE, content=odd), ocr=False)
 
 
 def test_bullets_from_a_font_of_signs_are_list_marks() -> None:
@@ -144,12 +133,12 @@ def test_mutated_files_end_in_text_or_one_message(tmp_path: Path) -> None:
                 content[at : at + dice.randrange(1, 30)] = dice.randbytes(dice.randrange(20))
         path.write_bytes(content)
         try:
-            read(path, ocr=False)
+            read(pdf, path, ocr=False)
             outcomes["text"] += 1
         except InputError as error:
             assert str(path) in error.problem
             outcomes["refused"] += 1
     path.write_bytes(b"%PDF-1.7\n" + dice.randbytes(20_000) + b"\n%%EOF")
     with pytest.raises(InputError, match="is a damaged PDF"):
-        read(path)
+        read(pdf, path)
     assert min(outcomes.values()) > 20

@@ -14,8 +14,7 @@ import pytest
 from groundtune.errors import InputError
 from groundtune.ingest import ocr
 from groundtune.ingest.loaders import pdf
-from groundtune.ingest.reading import LoadOptions
-from groundtune.records import Section
+from loading import read
 
 needs_ocr = pytest.mark.skipif(not ocr.available(), reason=f"needs text recognition: {ocr.INSTALL}")
 ENGLISH = [
@@ -68,21 +67,10 @@ def scan(folder: Path, *paints: Callable[[Any], None], turned: int = 0) -> Calla
     return paint
 
 
-def read(path: Path, options: LoadOptions | None = None) -> tuple[list[Section], tuple[str, ...]]:
-    """The sections of a document, and what the loader says it left out."""
-    loading = pdf.load(path, options or LoadOptions())
-    sections = []
-    while True:
-        try:
-            sections.append(next(loading))
-        except StopIteration as stop:
-            return sections, stop.value
-
-
 @needs_ocr
 @pytest.mark.parametrize("text", [ENGLISH, GERMAN], ids=["English", "German"])
 def test_a_scanned_page_is_recognised(tmp_path: Path, text: list[str]) -> None:
-    (section,), lost = read(draw(tmp_path / "a.pdf", scan(tmp_path, lines(*text))))
+    (section,), lost = read(pdf, draw(tmp_path / "a.pdf", scan(tmp_path, lines(*text))))
     assert section.page == 1
     assert section.text == " ".join(text)
     assert lost == ()
@@ -92,7 +80,7 @@ def test_a_scanned_page_is_recognised(tmp_path: Path, text: list[str]) -> None:
 @needs_ocr
 @pytest.mark.parametrize("turned", [90, 180])
 def test_a_page_scanned_the_wrong_way_round_is_recognised(tmp_path: Path, turned: int) -> None:
-    (section,), _ = read(draw(tmp_path / "a.pdf", scan(tmp_path, lines(*ENGLISH), turned=turned)))
+    (section,), _ = read(pdf, draw(tmp_path / "a.pdf", scan(tmp_path, lines(*ENGLISH), turned=turned)))
     assert section.text == " ".join(ENGLISH)
 
 
@@ -100,7 +88,7 @@ def test_a_page_scanned_the_wrong_way_round_is_recognised(tmp_path: Path, turned
 def test_scanned_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
     left = [f"left line {i} speaks of ferry" for i in range(6)]
     right = [f"right line {i} of the cabins" for i in range(6)]
-    (section,), _ = read(draw(tmp_path / "a.pdf", scan(tmp_path, lines(*left, x=30), lines(*right, x=230))))
+    (section,), _ = read(pdf, draw(tmp_path / "a.pdf", scan(tmp_path, lines(*left, x=30), lines(*right, x=230))))
     assert section.text.split() == " ".join(left + right).split()
 
 
@@ -116,7 +104,7 @@ def test_a_stamp_on_a_scanned_page_does_not_hide_it_and_a_picture_beside_text_is
         page(canvas)
         lines(PRINTED, y=100)(canvas)
 
-    (first, second), lost = read(draw(tmp_path / "a.pdf", stamped, illustrated))
+    (first, second), lost = read(pdf, draw(tmp_path / "a.pdf", stamped, illustrated))
     assert " ".join(ENGLISH) in first.text
     assert "Received 2026" in first.text
     assert second.text == PRINTED
@@ -126,11 +114,11 @@ def test_a_stamp_on_a_scanned_page_does_not_hide_it_and_a_picture_beside_text_is
 def test_scanned_pages_that_are_not_recognised_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page, blank = scan(tmp_path, lines(*ENGLISH)), lambda canvas: None
     path = draw(tmp_path / "a.pdf", lines(PRINTED), page, page, blank, page, lines(PRINTED.upper()))
-    sections, lost = read(path, LoadOptions(ocr=False))
+    sections, lost = read(pdf, path, ocr=False)
     assert [s.page for s in sections] == [1, 6]
     assert lost == ("pages 2-3, 5: scanned, without a text layer; not recognised, ingest.ocr is off",)
     monkeypatch.setattr(ocr, "available", lambda: False)
-    sections, lost = read(path)
+    sections, lost = read(pdf, path)
     assert [s.page for s in sections] == [1, 6]
     assert lost == (
         "pages 2-3, 5: scanned, without a text layer; not recognised, text recognition is not installed "
@@ -143,12 +131,12 @@ def test_a_document_of_scanned_pages_alone_is_refused_with_what_to_do(
 ) -> None:
     path = draw(tmp_path / "a.pdf", scan(tmp_path, lines(*ENGLISH)))
     with pytest.raises(InputError, match=r"it seems to be scanned, and ingest\.ocr is off"):
-        read(path, LoadOptions(ocr=False))
+        read(pdf, path, ocr=False)
     monkeypatch.setattr(ocr, "available", lambda: False)
     with pytest.raises(
         InputError, match=r"scanned, and text recognition is not installed: pip install 'groundtune\[ocr\]'"
     ):
-        read(path)
+        read(pdf, path)
 
 
 @needs_ocr
@@ -156,7 +144,7 @@ def test_a_picture_without_text_is_named(tmp_path: Path) -> None:
     def drawing(canvas: Any) -> None:
         canvas.circle(200, 150, 90, fill=1)
 
-    sections, lost = read(draw(tmp_path / "a.pdf", lines(PRINTED), drawing))
+    sections, lost = read(pdf, draw(tmp_path / "a.pdf", lines(PRINTED), drawing))
     assert [s.page for s in sections] == [1]
     assert lost == ("page 2: a picture in which no text was recognised",)
 
@@ -169,7 +157,7 @@ def test_recognition_opens_no_connection(tmp_path: Path, monkeypatch: pytest.Mon
     ocr._engine.cache_clear()  # so that the models are loaded here
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    (section,), _ = read(draw(tmp_path / "a.pdf", scan(tmp_path, lines(*ENGLISH))))
+    (section,), _ = read(pdf, draw(tmp_path / "a.pdf", scan(tmp_path, lines(*ENGLISH))))
     assert "harbour office" in section.text
 
 

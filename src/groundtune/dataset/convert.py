@@ -11,7 +11,7 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.dataset.files.items import Item, Reader, detect_format, row_writer, rows, written
-from groundtune.dataset.files.row_writer import check_quarantine
+from groundtune.dataset.files.row_writer import check_free, check_quarantine
 from groundtune.dataset.files.rows import without_blank
 from groundtune.dataset.formats._messages import ORIGIN, CannotHold
 from groundtune.dataset.formats.task_markers import MARKER
@@ -63,6 +63,7 @@ def convert(
     task: str | None = None,
     origin: bool = False,
     quarantine: Path | None = None,
+    overwrite: bool = False,
     progress: Callable[[int, int, object], None] | None = None,
 ) -> ConvertReport:
     """Convert a file.
@@ -73,21 +74,25 @@ def convert(
         task: a task marker's name (``to-fr``): becomes each item's system message ``<to-fr>``.
         origin: also write id, fact, split and source where known.
         quarantine: where to write rows that could not be converted, as ``{"line", "reason", "row"}``.
+        overwrite: replace the files to write where they are there.
 
     Raises:
-        InputError: the file cannot be read, or not one item can be converted. UnknownNameError: no such format.
+        InputError: the file cannot be read, a file to write is there, or not one item can be converted. UnknownNameError: no such format.
     """
     if out.resolve() == path.resolve():
         raise InputError(f"{out}: the input and the output are the same file", next_step="name another with --out")
     module = registry.get("formats", to)
     reader = Reader(None if mapping else format or detect_format(path), mapping)
     marker = _marker(task) if task else ""
+    if quarantine:
+        check_quarantine(quarantine, path, out)
+    check_free({"--out": out, "--quarantine": quarantine}, overwrite=overwrite)
     report = ConvertReport(str(path), reader.name, str(out), to)
     faults: Counter[str] = Counter()
     left: Counter[str] = Counter()
     with ExitStack() as stack:
         writer = stack.enter_context(row_writer(out))
-        aside = stack.enter_context(row_writer(check_quarantine(quarantine, path, out))) if quarantine else None
+        aside = stack.enter_context(row_writer(quarantine)) if quarantine else None
         for line, row in without_blank(rows(path)):
             report.rows += 1
             for item in reader.items(line, row):

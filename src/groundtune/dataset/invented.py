@@ -17,18 +17,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from groundtune.dataset.invented_values import (
-    ADJECTIVES,
-    COUNTABLE,
-    NOUNS,
-    ROW_KINDS,
-    SUBJECTS,
-    VALUES,
-    WORDS,
-    Ctx,
-    data,
-    place,
-)
+from groundtune.dataset.invented_amounts import Ctx
+from groundtune.dataset.invented_subjects import ROW_KINDS, SUBJECTS
+from groundtune.dataset.invented_values import VALUES, place
+from groundtune.dataset.invented_words import ADJECTIVES, COUNTABLE, NOUNS, WORDS, data
 
 __all__ = ["ReadingItem", "invented_items"]
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from groundtune.dataset.checks.near_pairs import NearPairs
 from groundtune.dataset.files.items import Reader, detect_format, row_writer, rows
+from groundtune.dataset.files.row_writer import check_free
 from groundtune.dataset.files.rows import without_blank
 from groundtune.dataset.formats._messages import CannotHold
 from groundtune.dataset.item_text import answer_of, context_of, key_of, prompt_of
@@ -65,6 +66,7 @@ def split(
     mapping: Mapping[str, str] | None = None,
     near: bool = True,
     skip_faulty: bool = False,
+    overwrite: bool = False,
     progress: Callable[[int, int, object], None] | None = None,
 ) -> SplitReport:
     """Write the two files; both or none.
@@ -74,15 +76,17 @@ def split(
         by: ``source`` keeps documents and facts whole, ``fact`` facts only.
         near: also keep nearly equal prompts together.
         skip_faulty: leave out rows that cannot be read, instead of refusing the file.
+        overwrite: replace the two files where they are there.
 
     Raises:
-        InputError: rows that cannot be read, or everything is one group.
+        InputError: rows that cannot be read, a file to write is there, or everything is one group.
     """
     if not 0 < share < 1:
         raise InputError(f"share {share}", expected="a number between 0 and 1, such as 0.2")
     if len({path.resolve(), train.resolve(), held_out.resolve()}) < 3:
         raise InputError("the input and the two outputs must be three different files")
     reader = Reader(None if mapping else format or detect_format(path), mapping)
+    check_free({"--train": train, "--held-out": held_out}, overwrite=overwrite)
     report = progress or (lambda done, total, note: None)
     keys = _Keys(by, near)
     faulty = _read(path, reader, keys, skip_faulty, report)

@@ -9,6 +9,7 @@ from groundtune.dedup.signatures import (
     bounded_marks,
     exact_key,
     jaccard,
+    names_in,
     normalised,
     signature_of,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "bounded_marks",
     "exact_key",
     "jaccard",
+    "names_in",
     "normalised",
     "signature_of",
 ]

@@ -34,6 +34,8 @@ _TOKEN = re.compile(
 _SPECIAL = re.compile(r"[#<>=+%$]|-[.,]?\d")
 _ASCII = "".join(chr(i) if chr(i).isalnum() else " " for i in range(128))
 _DIGIT = re.compile(r"\d")
+#: a capital inside a sentence: after a small letter, a digit or a comma and a blank
+_NAME = re.compile(r"(?<=[^\W_A-Z][ ,] )[A-Z][^\W_]{1,40}|(?<=[^\W_A-Z] )[A-Z][^\W_]{1,40}")
 _MAYBE_MARKS = re.compile(r"[\u0300-\U0010ffff]{31}")
 _MARKS = re.compile(r"[^\w\s\x00-\u02ff]{31,}")
 
@@ -81,6 +83,11 @@ def normalised(text: str) -> str:
     A text without any word, such as ``"???"``, stays as it is without the blanks at its ends.
     """
     return " ".join(tokens(text)) or _encodable(text).strip()
+
+
+def names_in(text: str) -> list[str]:
+    """Words with a capital inside a sentence, in their order; in German every noun looks like one."""
+    return _NAME.findall(text)
 
 
 def exact_key(text: str) -> int:

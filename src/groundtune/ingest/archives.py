@@ -33,7 +33,7 @@ ERRORS = (
     EOFError,
     OSError,
     KeyError,
-    NotImplementedError,
+    NotImplementedError,  # how zipfile says that it does not know a member's compression, or the archive's version
     RuntimeError,
     ValueError,
 )

@@ -21,7 +21,7 @@ from typing import IO, Any
 from groundtune.config import CrawlConfig
 from groundtune.errors import InputError, WorkspaceError
 from groundtune.ingest.web.addresses import Address, BadAddress, parse
-from groundtune.ingest.web.entries import KEPT, LEFT, MOVED, TODO, Entry
+from groundtune.ingest.web.entries import KEPT, LEFT, MOVED, WAITING, Entry
 from groundtune.ingest.web.frontier import FILE, Frontier
 from groundtune.ingest.web.guard import literal, refusal
 
@@ -264,7 +264,7 @@ def _result(state: Path, settings: CrawlConfig, end: dict[str, Any]) -> CrawlRes
     left += [Left(entry.url, entry.reason) for entry in frontier.entries(KEPT) if entry.reason]
     circles = (entry for entry in frontier.entries(MOVED, settled=True) if frontier.end_of(entry) is None)
     left += [Left(entry.url, "its redirects go in a circle") for entry in circles]
-    unvisited = frontier.count(TODO, settings.depth)
+    unvisited = frontier.count(WAITING, settings.depth)
     frontier.close()
     return CrawlResult(
         fetched,

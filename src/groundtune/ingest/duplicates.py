@@ -16,15 +16,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from groundtune.dedup import Near, NearDuplicates, Signature, SignatureBuilder
+from groundtune.dedup import Near, NearDuplicates, Signature, SignatureBuilder, names_in
 from groundtune.records import Section
 
 NEARLY = 0.95
 SIMILAR = 0.8
 #: documents under so many words are never nearly the same: one word in them is much
 _LEAST_TOKENS = 50
-#: a capital inside a sentence: after a small letter, a digit or a comma and a blank
-_NAME = re.compile(r"(?<=[^\W_A-Z][ ,] )[A-Z][^\W_]{1,40}|(?<=[^\W_A-Z] )[A-Z][^\W_]{1,40}")
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|cannot|without|except|unless|\w{2,6}n['’]t|nicht|kein\w{0,2}|nie|niemals|ohne|"
     r"außer|weder|ne|pas|jamais|sans|sauf|sin|nunca|salvo|não|sem|niet|geen|nooit|zonder|non|senza)\b",
@@ -76,7 +74,7 @@ class DocumentSigner:
 
     def _add(self, text: str) -> None:
         self._text.add(text)
-        said = [*_NAME.findall(text), *(word.casefold() for word in _NEGATION.findall(text))]
+        said = [*names_in(text), *(word.casefold() for word in _NEGATION.findall(text))]
         if said:
             self._wording.update(f"{' '.join(said)} ".encode("utf-8", "replace"))
 

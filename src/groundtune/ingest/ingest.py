@@ -293,9 +293,10 @@ def _one(readers: Readers, job: Job, reusable: Path | None) -> dict[str, Any]:
         half = target.with_suffix(".part")
         shutil.copyfile(reusable / target.name, half)
         half.replace(target)
-    if not target.exists():
-        readers.read(job)
-    return first_line(target)
+    if target.exists():
+        return first_line(target)
+    head: dict[str, Any] = readers.read(job)["head"]
+    return head
 
 
 def left_out(folder: Path, document: Document) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say, warn
-from groundtune.cli.dataset._options import FileArgument, mapping_of
+from groundtune.cli.dataset._options import FileArgument, OverwriteOption, mapping_of
 
 if TYPE_CHECKING:
     from groundtune.dataset.convert import ConvertReport
@@ -33,6 +33,7 @@ def convert(
     quarantine: Annotated[
         Path | None, typer.Option("--quarantine", help="Write rows that cannot be converted there (.jsonl).")
     ] = None,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Convert a dataset; exit 2 when a row could not be converted, which is then named."""
@@ -48,6 +49,7 @@ def convert(
             task=task,
             origin=origin,
             quarantine=quarantine,
+            overwrite=overwrite,
             progress=lambda n, total, note: report(n, total or None, note),
         )
     if json:

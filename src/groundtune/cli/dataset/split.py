@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say, warn
-from groundtune.cli.dataset._options import FileArgument, FormatOption, MapOption, mapping_of
+from groundtune.cli.dataset._options import FileArgument, FormatOption, MapOption, OverwriteOption, mapping_of
 
 
 class ByName(StrEnum):
@@ -35,6 +35,7 @@ def split(
     map: MapOption = None,
     near: Annotated[bool, typer.Option("--near/--no-near", help="Keep nearly equal prompts together.")] = True,
     skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out rows that cannot be read.")] = False,
+    overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
     """Divide a dataset by source document, fact and prompt; the same rows in every run."""
@@ -51,6 +52,7 @@ def split(
             mapping=mapping_of(map),
             near=near,
             skip_faulty=skip_faulty,
+            overwrite=overwrite,
             progress=lambda n, total, note: report(n, total or None, note),
         )
     rows = done.train_rows + done.held_out_rows

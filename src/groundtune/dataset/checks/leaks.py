@@ -17,7 +17,7 @@ from groundtune.dataset.checks import leak_candidates
 from groundtune.dataset.checks.findings import Findings
 from groundtune.dataset.checks.leak_candidates import Candidates, Embed, Held, Pair, Progress
 from groundtune.dataset.item_text import answer_of, context_of, key_of, prompt_of, question_of
-from groundtune.dedup import NearDuplicates, normalised
+from groundtune.dedup import NearDuplicates, names_in, normalised
 from groundtune.records import Conversation, Preference
 
 #: where the answers are long and mean the same by their own cosine
@@ -29,7 +29,6 @@ _WITH_TEXT = 20_000
 _QUOTED = re.compile(
     r"[\"\u201c\u201d\u201e\u00ab\u00bb]([^\"\u201c\u201d\u201e\u00ab\u00bb]{1,80})[\"\u201c\u201d\u201e\u00ab\u00bb]"
 )
-_NAME = re.compile(r"(?<=[^\W_A-Z][ ,] )[A-Z][^\W_]{1,40}|(?<=[^\W_A-Z] )[A-Z][^\W_]{1,40}")
 #: of a question or answer
 _CHARACTERS = 500
 
@@ -211,7 +210,7 @@ def other_things(left: str, right: str) -> bool:
     plain = [f" {normalised(t)} " for t in (left, right)]
     if all(any(f" {w} " not in other for w in words) for words, other in zip(quoted, reversed(plain), strict=True)):
         return True
-    names = [{w.casefold() for w in _NAME.findall(t)} for t in (left, right)]
+    names = [{w.casefold() for w in names_in(t)} for t in (left, right)]
     return bool(names[0]) and bool(names[1]) and not names[0] & names[1]
 
 

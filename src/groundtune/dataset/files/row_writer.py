@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import lzma
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
@@ -179,6 +179,26 @@ def check_quarantine(quarantine: Path, *others: Path | None) -> Path:
             next_step="name another with --quarantine",
         )
     return quarantine
+
+
+def check_free(outputs: Mapping[str, Path | None], *, overwrite: bool) -> None:
+    """See that no file that is there would be replaced unasked.
+
+    Args:
+        outputs: option -> the file that it names; None for one that is not asked for.
+        overwrite: they may be replaced.
+
+    Raises:
+        InputError: one of them is there.
+    """
+    there = {option: path for option, path in outputs.items() if path and path.exists() and not path.is_dir()}
+    if there and not overwrite:
+        names = " and ".join(map(str, there.values()))
+        raise InputError(
+            f"{names} {'are' if len(there) > 1 else 'is'} there already",
+            expected="names of new files" if len(there) > 1 else "the name of a new file",
+            next_step=f"name {'others' if len(there) > 1 else 'another'} with {' and '.join(there)}, or add --overwrite",
+        )
 
 
 @contextmanager

@@ -45,8 +45,14 @@ def rows(path: Path) -> Iterator[tuple[int, Any]]:
     Broken ``empty_row``; those of plain text are passed over.
 
     Raises:
-        InputError: no such file, not to be opened, or not of its kind at all.
+        InputError: no such file, a folder, not to be opened, or not of its kind at all.
     """
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder",
+            expected="one dataset file: .jsonl, .json, .csv, .tsv, .parquet or .txt",
+            next_step="name a file in it; documents are for groundtune ingest",
+        )
     if not path.is_file():
         raise InputError(f"no file {path}", expected="a dataset: .jsonl, .json, .csv, .tsv, .parquet or .txt")
     try:

@@ -40,6 +40,7 @@ def load(path: Path, options: LoadOptions = DEFAULT_OPTIONS) -> Iterator[Section
                     for section in rows.record(row, number):
                         empty = False
                         yield section
+    # NotImplementedError: a column of a type that pyarrow has no Python value for, which is no ArrowException
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError, NotImplementedError) as error:
         raise reading.damaged(path, _KIND, error) from error
     if empty:

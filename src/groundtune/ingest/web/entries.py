@@ -7,8 +7,8 @@ from typing import Any
 
 #: kinds of entries, the order in which they are fetched
 SITEMAP, PAGE = 0, 1
-#: to be fetched in this run, dealt with in it, known from elsewhere only
-TODO, SETTLED, KNOWN = 0, 1, 2
+#: waiting to be fetched in this run, dealt with in it, known from elsewhere only; the numbers stand in the files of crawls
+WAITING, SETTLED, KNOWN = 0, 1, 2
 #: outcomes: its file is taken, it says that it is another page, it leads to another address, it is not taken, no page
 KEPT, ALIAS, MOVED, LEFT, READ = "kept", "alias", "moved", "left", "read"
 #: raised when the tables change: older states are made anew

@@ -27,8 +27,8 @@ from groundtune.ingest.web.entries import (
     SITEMAP,
     STORED,
     TABLES,
-    TODO,
     VERSION,
+    WAITING,
     Entry,
     Stored,
     entry_of,
@@ -92,7 +92,7 @@ class Frontier:
                     self._db.execute(
                         "UPDATE page SET outcome = '', file = '', sha256 = '', etag = '', last_modified = '',"
                         " delivered = 0, state = CASE state WHEN ? THEN ? ELSE state END WHERE id = ?",
-                        (SETTLED, TODO, entry.id),
+                        (SETTLED, WAITING, entry.id),
                     )
             self._find([self._id_of(start)], 0)
         return going_on
@@ -120,7 +120,7 @@ class Frontier:
             self._db.executemany(
                 "UPDATE page SET state = ?, delivered = 0, outcome = CASE file WHEN '' THEN '' ELSE outcome END,"
                 " reason = '' WHERE id = ?",
-                [(TODO, page) for page in ids],
+                [(WAITING, page) for page in ids],
             )
 
     # ---- what is next, what became of it
@@ -129,7 +129,7 @@ class Frontier:
         """The next entry to be fetched: the least deep first; None where there is none but the busy ones."""
         rows = self._db.execute(
             f"SELECT {ENTRY} FROM page WHERE state = ? AND kind = ? AND depth <= ? ORDER BY depth, far, id LIMIT ?",
-            (TODO, kind, depth, len(busy) + 1),
+            (WAITING, kind, depth, len(busy) + 1),
         )
         return next((entry for entry in map(entry_of, rows) if entry.id not in busy), None)
 
@@ -295,7 +295,7 @@ class Frontier:
                 "SELECT state, depth, outcome, target FROM page WHERE id = ?", (page,)
             ).fetchone()
             if state == KNOWN:
-                self._db.execute("UPDATE page SET state = ?, depth = ? WHERE id = ?", (TODO, new, page))
+                self._db.execute("UPDATE page SET state = ?, depth = ? WHERE id = ?", (WAITING, new, page))
             elif new < old:
                 self._db.execute("UPDATE page SET depth = ? WHERE id = ?", (new, page))
                 if state == SETTLED:

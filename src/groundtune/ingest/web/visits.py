@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING
 from groundtune.config import CrawlConfig
 from groundtune.ingest.web import media
 from groundtune.ingest.web.addresses import Address, BadAddress, parse
-from groundtune.ingest.web.entries import ALIAS, KEPT, LEFT, MOVED, NOTHING, PAGE, SETTLED, SITEMAP, TODO, Entry, Stored
+from groundtune.ingest.web.entries import (
+    ALIAS,
+    KEPT,
+    LEFT,
+    MOVED,
+    NOTHING,
+    PAGE,
+    SETTLED,
+    SITEMAP,
+    WAITING,
+    Entry,
+    Stored,
+)
 from groundtune.ingest.web.fetching import REDIRECTS, Fetcher, Unfetched, status_text
 from groundtune.ingest.web.frontier import Frontier
 from groundtune.ingest.web.page import Page, header_directives, read_page
@@ -105,7 +117,7 @@ class Visits:
     def _next(self) -> Entry | None:
         depth, pages = self._settings.depth, self._settings.pages
         sitemap = self._frontier.next(depth, self._busy, kind=SITEMAP)
-        if sitemap and self._frontier.count(TODO, depth) + self._delivered < pages:
+        if sitemap and self._frontier.count(WAITING, depth) + self._delivered < pages:
             return sitemap
         running = sum(entry.kind == PAGE for entry in self._busy.values())
         if self._delivered + running >= pages or self._tries >= _TRIES_PER_PAGE * pages + 100:
@@ -115,7 +127,7 @@ class Visits:
     @property
     def limited(self) -> bool:
         """Whether pages are left over because of a limit."""
-        return self._frontier.count(TODO, self._settings.depth) > 0
+        return self._frontier.count(WAITING, self._settings.depth) > 0
 
     def _on_site(self, address: Address) -> bool:
         return not self._settings.same_site or address.site == self._start.site
@@ -267,7 +279,7 @@ class Visits:
         )
         self._delivered += delivered
         self._tries += 1
-        known = self._delivered + self._frontier.count(TODO, self._settings.depth)
+        known = self._delivered + self._frontier.count(WAITING, self._settings.depth)
         self._report(self._delivered, max(self._delivered, min(known, self._settings.pages)), entry.url)
 
     def _restore_aliases(self) -> bool:
