@@ -126,12 +126,12 @@ def test_split_replaces_no_file_unasked(data: Path, tmp_path: Path) -> None:
     train.write_text("mine\n")
     said = typed("split", data, code=2)
     assert f"{train} and {held} are there already" in said
-    assert "next: name others with --train and --held-out, or add --overwrite" in said
+    assert "next: name others with --train and --held-out, or add --force" in said
     other = tmp_path / "other.jsonl"
     said = typed("split", data, "--held-out", other, code=2)
-    assert f"{train} is there already" in said and "name another with --train, or add --overwrite" in said
+    assert f"{train} is there already" in said and "name another with --train, or add --force" in said
     assert train.read_text() == "mine\n" and not other.exists()
-    typed("split", data, "--overwrite")
+    typed("split", data, "--force")
     assert train.read_text() + held.read_text() == rows
 
 
@@ -140,13 +140,13 @@ def test_convert_replaces_no_file_unasked(data: Path, tmp_path: Path) -> None:
     words = ("convert", data, "--to", "alpaca", "--out", out)
     out.write_text("mine\n")
     said = typed(*words, code=2)
-    assert f"{out} is there already" in said and "name another with --out, or add --overwrite" in said
+    assert f"{out} is there already" in said and "name another with --out, or add --force" in said
     aside.write_text("mine too\n")
     assert f"{out} and {aside} are there already" in typed(*words, "--quarantine", aside, code=2)
     out.unlink()
-    assert "name another with --quarantine, or add --overwrite" in typed(*words, "--quarantine", aside, code=2)
+    assert "name another with --quarantine, or add --force" in typed(*words, "--quarantine", aside, code=2)
     assert not out.exists() and aside.read_text() == "mine too\n"
-    typed(*words, "--quarantine", aside, "--overwrite")
+    typed(*words, "--quarantine", aside, "--force")
     assert len(out.read_text().splitlines()) == 12 and aside.read_text() == ""
 
 

@@ -18,7 +18,7 @@ MapOption = Annotated[
     str | None,
     typer.Option("--map", help="Columns of a table: question=COL,answer=COL[,system=COL,fact=COL,source=COL]."),
 ]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the files to write where they are there.")]
+OverwriteOption = Annotated[bool, typer.Option("--force", help="Replace the files to write where they are there.")]
 
 
 def mapping_of(text: str | None) -> dict[str, str] | None:

@@ -197,7 +197,7 @@ def check_free(outputs: Mapping[str, Path | None], *, overwrite: bool) -> None:
         raise InputError(
             f"{names} {'are' if len(there) > 1 else 'is'} there already",
             expected="names of new files" if len(there) > 1 else "the name of a new file",
-            next_step=f"name {'others' if len(there) > 1 else 'another'} with {' and '.join(there)}, or add --overwrite",
+            next_step=f"name {'others' if len(there) > 1 else 'another'} with {' and '.join(there)}, or add --force",
         )
 
 
