@@ -95,6 +95,9 @@ class TuneConfig(_Part):
         None,
         description="dataset file to validate on; default: the questions of the split validation, if there are any",
     )
+    validation_share: float = Field(
+        0.0, ge=0, lt=1, description="share of the training rows held back to validate on, where there are no others"
+    )
     epochs: int = Field(10, ge=1, description="passes over the training rows")
     learning_rate: float | None = Field(None, gt=0, description="peak; default: the method's own, larger for pebble")
     batch_tokens: int = Field(1024, ge=32, description="token budget of a micro-batch")

@@ -281,7 +281,7 @@ def test_tune_takes_a_method_and_says_what_it_did(project: Path) -> None:
     assert said["rows"] == 10  # six questions, and each of the four facts once behind its passage
     assert said["trainable_parameters"] > 0
     assert said["last_loss"] < said["first_loss"]
-    assert (project / ".groundtune" / "runs" / "tuned" / "weights" / "adapter_model.safetensors").exists()
+    assert (project / ".groundtune" / "runs" / "lora" / "weights" / "adapter_model.safetensors").exists()
 
 
 def test_a_bare_command_shows_the_help_and_no_empty_complaint() -> None:

@@ -57,10 +57,10 @@ def test_models_that_learnt_from_it_are_named_and_deleted_on_request(made: Path)
     result = run_json("forget", "hours.txt", "--project", made)
     assert result["trained_on_it"] == ["runs/full"]
     assert result["runs_deleted"] == []
-    assert (made / ".groundtune" / "runs" / "tuned").is_dir()
+    assert (made / ".groundtune" / "runs" / "full").is_dir()
     second = run_json("forget", "prices.csv", "--project", made, "--delete-runs")
     assert second["runs_deleted"] == ["runs/full"]
-    assert not (made / ".groundtune" / "runs" / "tuned").exists()
+    assert not (made / ".groundtune" / "runs" / "full").exists()
 
 
 @pytest.mark.parametrize("name", ["no-such.pdf", "hour.txt"])

@@ -1,9 +1,9 @@
-"""``groundtune tune``: training questions to a fine-tuned model."""
+"""``groundtune tune``: training rows to a fine-tuned model, or to many of them side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,12 @@ from groundtune.cli._common import (
     ensure_tuned,
     open_project,
     print_json,
+    progress_bar,
     say,
 )
+
+if TYPE_CHECKING:
+    from groundtune.methods._setup import Setup
 
 
 def tune(
@@ -27,6 +31,11 @@ def tune(
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option("--sweep", help="NAME=VALUE,VALUE: train every combination, compare them; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the config's seed.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Fine-tune the model on the questions of the split `train`; a killed run goes on where it was."""
@@ -36,6 +45,11 @@ def tune(
     if method:
         check_method(method)
         setup.config = setup.config.model_copy(update={"tune": settings_for(setup, method)})
+    if seed is not None:
+        setup.config = setup.config.model_copy(update={"seed": seed})
+    if sweep:
+        _sweep(setup, sweep, json=json)
+        return
     with setup.workspace.writing():
         figures = ensure_tuned(setup, quiet=json)
     page = setup.workspace.path(artifact(setup.config.tune.method)) / "learned.html"
@@ -49,3 +63,40 @@ def tune(
     if page.exists():
         say(f"         {page}")
     say('next: groundtune ask "..." --system tuned, or groundtune compare')
+
+
+def _sweep(setup: Setup, texts: list[str], *, json: bool) -> None:
+    from contextlib import ExitStack
+
+    from groundtune import registry
+    from groundtune.methods import _sweep as sweeping
+
+    method = setup.config.tune.method
+    options = list(registry.get("methods", method).Options.model_fields)
+    grid = sweeping.parse_grid(texts, options)
+    page = setup.workspace.path("sweeps") / f"{method}.html"
+    with setup.workspace.writing(), ExitStack() as bars:
+
+        def bar(name: str) -> Any:
+            bars.close()
+            return bars.enter_context(progress_bar(f"{method} {name}"))
+
+        points = sweeping.sweep(setup, grid, progress=bar)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        sweeping.write_page(page, method, points)
+    if json:
+        rows = [
+            {"settings": p.settings, "validation_loss": p.validation, "seconds": p.seconds, "fault": p.fault or None}
+            for p in points
+        ]
+        print_json({"method": method, "points": rows, "page": str(page)})
+        return
+    for p in points:
+        say(
+            f"{p.name:<40} "
+            + (p.fault if p.validation is None else f"validation loss {p.validation:.3f}, {p.seconds:.0f} s")
+        )
+    say(f"         {page}")
+    if points[0].validation is not None:
+        chosen = ", ".join(f"tune.{k}: {v}" for k, v in points[0].settings.items())
+        say(f"next: write {chosen} into groundtune.yaml, then groundtune tune --method {method}")

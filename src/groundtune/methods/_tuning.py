@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -127,12 +128,16 @@ def tune(setup: Setup, name: str | None = None, *, progress: Any = None) -> tupl
     if hasattr(module, "tune"):
         made: tuple[Path, bool] = module.tune(setup, config, progress=progress)
         return made
-    return _tune(setup, module, config, progress)
+    return tune_into(setup, config, artifact(name), progress=progress)
 
 
-def _tune(setup: Setup, module: ModuleType, config: TuneConfig, progress: Any) -> tuple[Path, bool]:
+def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = None) -> tuple[Path, bool]:
+    """Train by a method of this path; the artifact of that name and whether it was made now. Raises as :func:`tune`."""
     from groundtune.nn.checkpoints import model_path
 
+    module = check_method(config.method)
+    if not hasattr(module, "attach"):
+        raise ConfigError(f"{config.method} cannot be swept", expected=f"one of {', '.join(causal_methods())}")
     options = options_of(module, config)
     if setup.config.model.startswith(("openai:", "echo:")):
         raise InputError(
@@ -156,7 +161,7 @@ def _tune(setup: Setup, module: ModuleType, config: TuneConfig, progress: Any) -
         "validation": digest([[w, str(c)] for w, c in material.validation]),
     }
     return setup.workspace.make(
-        artifact(config.method),
+        name,
         inputs,
         lambda folder: _train(base, module, options, material, config, inputs, folder, progress),
     )
@@ -172,6 +177,8 @@ def gather(setup: Setup, config: TuneConfig) -> Material:
         InputError: none, faulty ones, or validation rows that are also trained on.
     """
     material = _of_files(setup, config) if config.data else _of_questions(setup)
+    if config.validation_share and not material.validation:
+        material = _held_back(material, config.validation_share)
     known = {_key(c) for _, c in material.train}
     seen = [where for where, c in material.validation if _key(c) in known]
     if seen:
@@ -181,6 +188,22 @@ def gather(setup: Setup, config: TuneConfig) -> Material:
             next_step="groundtune dataset split makes parts that share nothing",
         )
     return material
+
+
+def _held_back(material: Material, share: float) -> Material:
+    """A share of the training rows as validation rows, chosen by their prompts' hashes, so that equal prompts stay together."""
+    limit = int(share * 2**32)
+    asked = {_key(c) for _, c in material.watched["trained"]}  # of questions: without those behind their passage
+    keys = [_key(c) for _, c in material.train]
+    chosen = [key in asked and zlib.crc32(str(key).encode()) < limit for key in keys]
+    train = [row for row, out in zip(material.train, chosen, strict=True) if not out]
+    validation = [row for row, out in zip(material.train, chosen, strict=True) if out]
+    if not train or not validation:
+        raise InputError(
+            f"{len(material.train)} rows are too few to hold back {share:.0%} of them", expected="more training rows"
+        )
+    watched = {**material.watched, "trained": [r for r in material.watched["trained"] if r not in validation]}
+    return replace(material, train=train, validation=validation, watched={**watched, "validation": validation})
 
 
 def _key(conversation: Conversation) -> int:

@@ -25,6 +25,10 @@ class TrainingError(GroundtuneError):
     """A run that would end in weights that are not what was meant."""
 
 
+class DivergedError(TrainingError, FloatingPointError):
+    """The loss is not a number."""
+
+
 class GradientWatch:
     """Sees that every trainable tensor gets a gradient within the first three steps.
 
@@ -68,12 +72,10 @@ def check_loss(loss: float, step: int) -> None:
     """Stop at the first loss that is no number.
 
     Raises:
-        FloatingPointError: it is not finite.
+        DivergedError: it is not finite.
     """
     if loss != loss or loss in (float("inf"), float("-inf")):
-        raise FloatingPointError(
-            f"the loss of step {step} is not a number; lower the learning rate (tune.learning_rate)"
-        )
+        raise DivergedError(f"the loss of step {step} is not a number; lower the learning rate (tune.learning_rate)")
 
 
 def versions() -> dict[str, str]:

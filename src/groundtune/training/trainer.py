@@ -157,7 +157,7 @@ def train(
 
     Raises:
         ConfigError: no steps, or a checkpoint that something else wrote. TrainingError: a weight gets no gradient.
-        FloatingPointError: the loss is not a number. KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk.
+        DivergedError: the loss is not a number. KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     disable_progress_bar()  # of writing shards, beside ours
