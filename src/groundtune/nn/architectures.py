@@ -1,10 +1,18 @@
-"""New models from a shape: Llama architecture, so that every tool that reads Hugging Face models reads ours."""
+"""New models from a shape: Llama architecture, or that of a published shape (``shapes``), so that every tool reads them."""
 
 from __future__ import annotations
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from groundtune.nn.shapes import named_shape, shape_config
 
 
 class Shape(BaseModel):
@@ -42,8 +50,39 @@ def new_model(shape: Shape, tokenizer: PreTrainedTokenizerBase, *, seed: int) ->
         pad_token_id=tokenizer.pad_token_id,
     )
     model = LlamaForCausalLM(config)
+    _scale_residual_writes(model, shape.layers)
+    return model
+
+
+def new_named_model(
+    name: str, tokenizer: PreTrainedTokenizerBase, *, seed: int, context_tokens: int | None = None
+) -> PreTrainedModel:
+    """A freshly initialised model of a published shape, with this tokenizer's vocabulary; weights as :func:`new_model`.
+
+    Args:
+        name: of :data:`groundtune.nn.shapes.SHAPES`: GPT shapes become GPT-2 models, Llama shapes Llama models.
+        context_tokens: another longest input than the published one.
+
+    Raises:
+        UnknownNameError: no such shape.
+    """
+    shape = named_shape(name)
+    config = shape_config(
+        shape,
+        vocabulary=len(tokenizer),
+        context_tokens=context_tokens,
+        end_token=tokenizer.eos_token_id,
+        pad_token=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(seed)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    if shape.architecture != "gpt2":  # transformers scales GPT-2's own
+        _scale_residual_writes(model, shape.layers)
+    return model
+
+
+def _scale_residual_writes(model: PreTrainedModel, layers: int) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
-                parameter.mul_((2 * shape.layers) ** -0.5)
-    return model
+                parameter.mul_((2 * layers) ** -0.5)
