@@ -117,25 +117,18 @@ def pretrain(recipe: Recipe, *, announce: Announce = lambda _: None, progress: P
         ConfigError: the output folder holds the stages of another recipe.
     """
     recipe.output.mkdir(parents=True, exist_ok=True)
-    mark, mine = recipe.output / "recipe.json", recipe.model_dump_json(indent=1)
-    if mark.exists() and mark.read_text(encoding="utf-8") != mine:
-        raise ConfigError(
-            f"{recipe.output}: made by another recipe or before this one was changed",
-            expected="an output folder of its own",
-            next_step=f"set `output` to another folder, or delete {recipe.output}",
-        )
-    mark.write_text(mine, encoding="utf-8")
+    check_recipe(recipe.output, recipe.model_dump_json(indent=1))
     announce("tokenizer")
     tokenizer = _tokenizer(recipe)
     announce("tokens")
     stream = _token_stream(recipe, tokenizer)
     announce("pretrain")
-    base = _stage(recipe.output / "base", lambda folder: _pretrain(recipe, tokenizer, stream, folder, progress))
+    base = run_stage(recipe.output / "base", lambda folder: _pretrain(recipe, tokenizer, stream, folder, progress))
     model = base
     for number in range(1, len(recipe.lessons) + 1):
         announce(f"lesson {number}")
         lesson = partial(_lesson, recipe, number, tokenizer, model, progress=progress)
-        model = _stage(recipe.output / f"lesson-{number}", lesson)
+        model = run_stage(recipe.output / f"lesson-{number}", lesson)
     announce("figures")
     figures = {
         "held_out_bits_per_byte": {"base": bits_per_byte(recipe, base), "model": bits_per_byte(recipe, model)},
@@ -145,7 +138,24 @@ def pretrain(recipe: Recipe, *, announce: Announce = lambda _: None, progress: P
     return model
 
 
-def _stage(final: Path, make: Callable[[Path], None]) -> Path:
+def check_recipe(folder: Path, mine: str) -> None:
+    """See that a folder's stages are of this recipe; write it down.
+
+    Raises:
+        ConfigError: they are of another.
+    """
+    mark = folder / "recipe.json"
+    if mark.exists() and mark.read_text(encoding="utf-8") != mine:
+        raise ConfigError(
+            f"{folder}: made by another recipe or before this one was changed",
+            expected="an output folder of its own",
+            next_step=f"choose another folder, or delete {folder}",
+        )
+    mark.write_text(mine, encoding="utf-8")
+
+
+def run_stage(final: Path, make: Callable[[Path], None]) -> Path:
+    """A stage's folder, made unless it is there: under another name until it is whole."""
     if not final.exists():
         half = final.with_name(final.name + ".part")
         half.mkdir(exist_ok=True)
@@ -167,7 +177,7 @@ def _tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
             sample(), vocabulary=recipe.vocabulary, context_tokens=recipe.shape.context_tokens
         ).save_pretrained(folder)
 
-    loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(_stage(recipe.output / "tokenizer", make))
+    loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(run_stage(recipe.output / "tokenizer", make))
     return loaded
 
 
@@ -269,7 +279,7 @@ def _token_stream(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> np.ndar
         random.Random(recipe.seed).shuffle(documents)
         np.fromiter((i for d in documents for i in d), dtype=np.uint16).tofile(folder / "train.bin")
 
-    return np.memmap(_stage(recipe.output / "tokens", make) / "train.bin", dtype=np.uint16, mode="r")
+    return np.memmap(run_stage(recipe.output / "tokens", make) / "train.bin", dtype=np.uint16, mode="r")
 
 
 def _pretrain(
