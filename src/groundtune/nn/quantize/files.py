@@ -58,9 +58,18 @@ class Quantizer(HfQuantizer):
         config: Any = self.quantization_config
         for name, layer in list(model.named_modules()):
             if is_plain(layer) and name not in config.modules_to_not_convert:
+                if f"{name}.weight" in model.all_tied_weights_keys:
+                    raise ValueError(f"modules_to_not_convert of its quantization_config lacks {name}, which is tied")
                 outputs, inputs = weight_of(layer).shape
                 device = layer.weight.device
-                model.set_submodule(name, QuantizedLinear(inputs, outputs, config.scheme, layer.bias, device))
+                new = QuantizedLinear(inputs, outputs, config.scheme, layer.bias, device)
+                new.weight = _initialized()  # some architectures look for it when they fill what the files do not hold
+                model.set_submodule(name, new)
+
+    def _process_model_after_weight_loading(self, model: Any, **_: Any) -> Any:
+        for layer in quantized_layers(model).values():
+            del layer.weight
+        return model
 
     def get_new_dtype(self, converter: Any, param: Any, dtype: torch.dtype | None) -> torch.dtype | None:
         """Integers and float16 scales stay what they are; everything else takes the dtype asked for."""
@@ -77,6 +86,13 @@ class Quantizer(HfQuantizer):
     def is_trainable(self) -> bool:
         """Integers have no gradient."""
         return False
+
+
+def _initialized() -> torch.Tensor:
+    """A tensor that transformers takes for one whose values have been read."""
+    tensor = torch.empty(0)
+    tensor._is_hf_initialized = True  # type: ignore[attr-defined]
+    return tensor
 
 
 def register() -> None:
