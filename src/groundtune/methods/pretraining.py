@@ -8,7 +8,6 @@ questions: that is ``groundtune compare``.
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -31,6 +30,7 @@ from groundtune.dataset.render import TokenRow, render_example
 from groundtune.errors import ConfigError, InputError
 from groundtune.nn.architectures import Shape, new_model
 from groundtune.nn.initialization import copying_circuits, embeddings_from_words
+from groundtune.nn.perplexity import score_windows
 from groundtune.nn.tokenizer import train_tokenizer
 from groundtune.training.data import CompactRows, RowBatches, StreamBatches
 from groundtune.training.trainer import TrainResult, TrainSettings, discard_checkpoints, train
@@ -360,7 +360,7 @@ def _save(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, result: 
 def bits_per_byte(recipe: Recipe, model_path: Path, *, characters: int = 60_000) -> dict[str, float]:
     """Cross-entropy on held-out documents in bits per UTF-8 byte, by family: comparable across vocabularies.
 
-    Sum of -log2 p over all tokens but the first of each window, divided by the bytes those tokens stand for.
+    See :mod:`groundtune.nn.perplexity`; windows of the model's whole context.
     """
     tokenizer = AutoTokenizer.from_pretrained(model_path)
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32).eval()
@@ -368,17 +368,10 @@ def bits_per_byte(recipe: Recipe, model_path: Path, *, characters: int = 60_000)
     for family in recipe.mixture:
         text = "\n\n".join(_until(corpus.texts(recipe.corpus, family, want_held_out=True), characters))
         ids = tokenizer(text)["input_ids"]
-        bits, size = 0.0, 0
-        for start in range(0, len(ids) - window, window):
-            piece = torch.tensor([ids[start : start + window]])
-            with torch.no_grad():
-                logits_1TV = model(piece, use_cache=False).logits.float()
-            bits += float(
-                torch.nn.functional.cross_entropy(logits_1TV[0, :-1], piece[0, 1:], reduction="sum")
-            ) / math.log(2)
-            size += len(str(tokenizer.decode(piece[0, 1:])).encode("utf-8"))
-        if size:
-            figures[family] = round(bits / size, 4)
+        whole = (ids[start : start + window] for start in range(0, len(ids) - window, window))
+        scored = score_windows(model, tokenizer, whole)
+        if scored.bytes:
+            figures[family] = round(scored.bits_per_byte, 4)
     return figures
 
 

@@ -26,7 +26,8 @@ def load_model(name: str, *, adapter: str | None = None) -> tuple[Any, Any]:
     An adapter's weights are merged into the model, so that answering needs no PEFT code on the way.
 
     Raises:
-        InputError: no such model here and none to be fetched, or it is no causal language model.
+        InputError: no such model here and none to be fetched, it is no causal language model, or it is quantized and there
+            is an adapter to merge.
     """
     path = model_path(name)
     model, tokenizer = _load(path, adapter, (_stamp(path), _stamp(adapter)))
@@ -46,13 +47,17 @@ def _load(path: str, adapter: str | None, stamps: tuple[tuple[int, ...], ...]) -
     model, tokenizer = open_model(path, torch.bfloat16 if on_gpu else torch.float32)
     if adapter:
         from groundtune.nn.adapters import merge_lora
+        from groundtune.nn.quantize.files import refuse_merge
 
+        refuse_merge(model, path, adapter)
         merge_lora(model, Path(adapter))
     return model.to("cuda" if on_gpu else "cpu").eval(), tokenizer
 
 
 def open_model(path: str, dtype: Any, **options: Any) -> tuple[Any, Any]:
     """A fresh copy of a causal model in a ``torch.dtype``, and its tokenizer with a padding token.
+
+    A folder that ``groundtune export`` quantized keeps its integers; the rest of it takes the dtype.
 
     Args:
         options: passed on to ``from_pretrained``, such as ``quantization_config``.
@@ -64,9 +69,16 @@ def open_model(path: str, dtype: Any, **options: Any) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from groundtune.nn.quantize.files import register
+
+    register()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **options)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+        model, info = loaded
+        _check_whole(info)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
             f"model {path!r} cannot be loaded: {str(error).strip().splitlines()[0]}",
@@ -76,6 +88,21 @@ def open_model(path: str, dtype: Any, **options: Any) -> tuple[Any, Any]:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.get_input_embeddings().num_embeddings:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def _check_whole(info: dict[str, Any]) -> None:
+    """See that every weight came from the files: transformers makes up the ones that did not, with a warning.
+
+    Raises:
+        ValueError: some did not.
+    """
+    mismatched = [key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]]
+    made_up = sorted({*info["missing_keys"], *mismatched})
+    if made_up:
+        named = ", ".join(made_up[:3]) + (" ..." if len(made_up) > 3 else "")
+        raise ValueError(
+            f"{len(made_up)} of its weights are missing or of another shape than config.json says: {named}"
+        )
 
 
 def open_tokenizer(model: str) -> tuple[Any, int]:
