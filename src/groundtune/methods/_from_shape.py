@@ -188,7 +188,8 @@ def _tokens(tokenizer: Any, corpora: Sequence[Corpus], count: int, half: Path) -
     whole = sum(c.weight for c in corpora)
     spent = [0] * len(corpora)
     passes = [0] * len(corpora)
-    streams = [_endless(tokenizer, c.path, passes, n) for n, c in enumerate(corpora)]
+    size = max(16, min(4096, count // 200))
+    streams = [_endless(tokenizer, c.path, size, passes, n) for n, c in enumerate(corpora)]
     with (half / "train.bin").open("wb") as out:
         while (left := count - sum(spent)) > 0:
             n = min(range(len(corpora)), key=lambda k: spent[k] / corpora[k].weight)
@@ -202,7 +203,7 @@ def _tokens(tokenizer: Any, corpora: Sequence[Corpus], count: int, half: Path) -
     (half / "mixture.json").write_text(json.dumps(mixed, indent=1), encoding="utf-8")
 
 
-def _endless(tokenizer: Any, path: Path, passes: list[int], number: int) -> Iterator[list[int]]:
+def _endless(tokenizer: Any, path: Path, size: int, passes: list[int], number: int) -> Iterator[list[int]]:
     while True:
         passes[number] += 1
         any_text = False
@@ -211,8 +212,8 @@ def _endless(tokenizer: Any, path: Path, passes: list[int], number: int) -> Iter
                 continue
             any_text = any_text or bool(text.strip())
             ids = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
-            for start in range(0, len(ids), 4096):  # long books do not fill the stream at one place
-                yield ids[start : start + 4096]
+            for start in range(0, len(ids), size):  # long books do not fill the stream at one place
+                yield ids[start : start + size]
         if not any_text:
             raise InputError(f"{path}: holds no text to train on", expected="documents that are not empty")
 
