@@ -23,10 +23,11 @@ def model_path(name: str) -> str:
 def load_model(name: str, *, adapter: str | None = None) -> tuple[Any, Any]:
     """A causal model in float32 on the CPU (bf16 on a GPU), in evaluation mode, and its tokenizer.
 
-    An adapter's weights are merged into the model, so that answering needs no PEFT code on the way.
+    An adapter is merged into the model or attached to it (:func:`groundtune.nn.adapters.apply.apply_adapter`).
 
     Raises:
-        InputError: no such model here and none to be fetched, or it is no causal language model.
+        InputError: no such model here and none to be fetched, it is no causal language model, or the adapter is none or
+            not this model's.
     """
     path = model_path(name)
     model, tokenizer = _load(path, adapter, (_stamp(path), _stamp(adapter)))
@@ -45,9 +46,9 @@ def _load(path: str, adapter: str | None, stamps: tuple[tuple[int, ...], ...]) -
     on_gpu = torch.cuda.is_available()
     model, tokenizer = open_model(path, torch.bfloat16 if on_gpu else torch.float32)
     if adapter:
-        from groundtune.nn.adapters import merge_lora
+        from groundtune.nn.adapters.apply import apply_adapter
 
-        merge_lora(model, Path(adapter))
+        model = apply_adapter(model, Path(adapter))
     return model.to("cuda" if on_gpu else "cpu").eval(), tokenizer
 
 

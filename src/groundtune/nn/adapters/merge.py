@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from groundtune.errors import InputError
-from groundtune.nn.adapters.files import PREFIX, Adapter, check_base, read_adapter, refuse_quantized
+from groundtune.nn.adapters.files import PREFIX, Adapter, check_base, refuse_quantized
 from groundtune.nn.adapters.lora import merged_weight, scaling, why_not
+from groundtune.nn.adapters.targets import Parts, refuse_missing
 
 BY_HAND = ("LORA", "IA3")
 _PART = re.compile(
@@ -23,11 +23,9 @@ _PART = re.compile(
     r"|base_layer\.weight|base_layer\.bias|token_adapter\.trainable_tokens_delta)$"
 )
 _TOKENS = "token_adapter.trainable_tokens_delta"
-#: a module's saved tensors by what they are: lora_A.weight, ia3_l, ...; or weight and bias, saved whole
-_Parts = dict[str, Any]
 
 
-def merge_adapter(model: Any, folder: Path) -> int:
+def merge_adapter(model: Any, adapter: Adapter) -> int:
     """Merge a saved LoRA or IA3 adapter into a model's weights in place; returns the number of modules changed.
 
     The sum is made in float32 and rounded once to the model's own precision. A model whose output head is its embedding
@@ -35,31 +33,32 @@ def merge_adapter(model: Any, folder: Path) -> int:
     out of is half changed: throw it away.
 
     Raises:
-        InputError: no adapter there, another kind, a variant that cannot be merged by hand, a quantized model, or an
+        InputError: another kind, a variant that cannot be merged by hand, a quantized model, or an
             adapter that does not fit: a tensor without a place, or a module the config names without its tensors.
     """
-    adapter = read_adapter(folder)
     if adapter.kind not in BY_HAND:
-        raise InputError(f"{folder}: {adapter.kind} cannot be merged by hand", expected=" or ".join(BY_HAND))
+        raise InputError(f"{adapter.folder}: {adapter.kind} cannot be merged by hand", expected=" or ".join(BY_HAND))
     if adapter.kind == "LORA" and (reason := why_not(adapter.config)):
         raise InputError(
-            f"{folder}: this LoRA adapter cannot be merged: {reason}",
+            f"{adapter.folder}: this LoRA adapter cannot be merged: {reason}",
             next_step="merge it with PEFT (merge_and_unload) and use the folder as `model:`",
         )
     refuse_quantized(model, adapter)
     check_base(model, adapter)
-    grouped: dict[str, _Parts] = defaultdict(dict)
+    grouped: dict[str, Parts] = defaultdict(dict)
     for key, tensor in adapter.weights.items():
         name = key.removeprefix(PREFIX)
         found = _PART.match(name)
         module, part = found.groups() if found else name.rpartition(".")[::2]
         grouped[module][part] = tensor
-    _refuse_missing(model, adapter, grouped)
-    changed = {name: _changed(model, adapter, name, parts) for name, parts in sorted(grouped.items()) if not _shared(model, name)}
-    return len(changed) + _merge_shared(model, adapter, {n: p for n, p in grouped.items() if n not in changed})
+    refuse_missing(model, adapter, grouped)
+    alone = [name for name in sorted(grouped) if not _shared(model, name)]
+    for name in alone:
+        _change(model, adapter, name, grouped[name])
+    return len(alone) + _merge_shared(model, adapter, {n: p for n, p in grouped.items() if n not in alone})
 
 
-def _changed(model: Any, adapter: Adapter, name: str, parts: _Parts) -> None:
+def _change(model: Any, adapter: Adapter, name: str, parts: Parts) -> None:
     import torch
 
     module = _module(model, adapter, name)
@@ -77,7 +76,7 @@ def _module(model: Any, adapter: Adapter, name: str) -> Any:
         ) from None
 
 
-def _merged(module: Any, adapter: Adapter, name: str, parts: _Parts) -> dict[str, Any]:
+def _merged(module: Any, adapter: Adapter, name: str, parts: Parts) -> dict[str, Any]:
     """The module's new parameters by name, in its own layout; float32 or as they were saved."""
     import torch
 
@@ -86,12 +85,12 @@ def _merged(module: Any, adapter: Adapter, name: str, parts: _Parts) -> dict[str
     turned = type(module).__name__ == "Conv1D" or isinstance(module, torch.nn.Embedding)  # (I, O) instead of (O, I)
     try:
         with torch.no_grad():
-            weight_OI = new["weight"].T if turned else new["weight"]
-            if any(part.startswith("lora_") for part in left):
-                weight_OI, new["bias"] = _with_lora(weight_OI, new["bias"], adapter, name, left)
-            if "ia3_l" in left:
-                weight_OI, new["bias"] = _with_ia3(weight_OI, new["bias"], left.pop("ia3_l"))
-            new["weight"] = weight_OI.T if turned else weight_OI
+            if any(part.startswith(("lora_", "ia3_")) for part in left):
+                make = _with_ia3 if adapter.kind == "IA3" else _with_lora
+                weight_OI, new["bias"] = make(
+                    new["weight"].T if turned else new["weight"], new["bias"], adapter, name, left
+                )
+                new["weight"] = weight_OI.T if turned else weight_OI
             if _TOKENS in left:
                 rows = _token_rows(adapter, name)
                 new["weight"] = new["weight"].index_copy(
@@ -107,7 +106,7 @@ def _merged(module: Any, adapter: Adapter, name: str, parts: _Parts) -> dict[str
     return {own: value for own, value in new.items() if value is not None and value is not getattr(module, own)}
 
 
-def _whole(module: Any, adapter: Adapter, name: str, own: str, left: _Parts) -> Any:
+def _whole(module: Any, adapter: Adapter, name: str, own: str, left: Parts) -> Any:
     """The parameter as it was saved whole, or as the model has it; None where it has none."""
     saved = left.pop(f"base_layer.{own}", None)
     if own in left:
@@ -142,7 +141,7 @@ def _no_place(adapter: Adapter, names: list[str]) -> InputError:
     )
 
 
-def _with_lora(weight_OI: Any, bias_O: Any, adapter: Adapter, name: str, left: _Parts) -> tuple[Any, Any]:
+def _with_lora(weight_OI: Any, bias_O: Any, adapter: Adapter, name: str, left: Parts) -> tuple[Any, Any]:
     down_rI = left.pop("lora_embedding_A") if "lora_embedding_A" in left else left.pop("lora_A.weight")
     up_Or = left.pop("lora_embedding_B") if "lora_embedding_B" in left else left.pop("lora_B.weight")
     if weight_OI.shape != (up_Or.shape[0], down_rI.shape[1]):
@@ -160,7 +159,8 @@ def _with_lora(weight_OI: Any, bias_O: Any, adapter: Adapter, name: str, left: _
     return merged_weight(weight_OI, down_rI, up_Or, scale=scale, magnitude_O=magnitude_O, pissa=pissa), bias_O
 
 
-def _with_ia3(weight_OI: Any, bias_O: Any, factors: Any) -> tuple[Any, Any]:
+def _with_ia3(weight_OI: Any, bias_O: Any, adapter: Adapter, name: str, left: Parts) -> tuple[Any, Any]:
+    factors = left.pop("ia3_l")
     outputs, inputs = weight_OI.shape
     if tuple(factors.shape) not in {(outputs, 1), (1, inputs)}:
         raise ValueError(f"it is {(outputs, inputs)}, the adapter's factors {tuple(factors.shape)}")
@@ -195,7 +195,7 @@ def _shared(model: Any, name: str) -> bool:
     return id(module) in ends and len(_aliases(model, module)) > 1
 
 
-def _merge_shared(model: Any, adapter: Adapter, grouped: dict[str, _Parts]) -> int:
+def _merge_shared(model: Any, adapter: Adapter, grouped: dict[str, Parts]) -> int:
     """Merge what is for the embedding and the head of a model in which the two are one matrix."""
     import torch
 
@@ -216,53 +216,3 @@ def _merge_shared(model: Any, adapter: Adapter, grouped: dict[str, _Parts]) -> i
             module.weight = torch.nn.Parameter(value.to(module.weight), requires_grad=module.weight.requires_grad)
     model.config.tie_word_embeddings = model.config.get_text_config().tie_word_embeddings = False
     return len(grouped)
-
-
-def _refuse_missing(model: Any, adapter: Adapter, grouped: dict[str, _Parts]) -> None:
-    """See that every module the config names has its tensors in the file."""
-    import torch
-
-    sort = (torch.nn.Linear, torch.nn.Embedding)
-    parts = ("ia3_l",) if adapter.kind == "IA3" else ("lora_A.weight", "lora_embedding_A")
-    missing = []
-    for name, module in model.named_modules():
-        wanted = isinstance(module, sort) or type(module).__name__ == "Conv1D"
-        if wanted and _is_target(adapter.config, name) and not any(part in grouped.get(name, ()) for part in parts):
-            missing.append(name)
-        whole = any(name == m or name.endswith(f".{m}") for m in adapter.config.get("modules_to_save") or ())
-        if whole:
-            missing += [n for n, _ in module.named_parameters(prefix=name) if not _has(grouped, n)]
-    if missing:
-        raise InputError(
-            f"{adapter.folder}: the weights of {len(missing)} modules are missing, {missing[0]} for one",
-            expected="tensors for every module that the adapter's config names",
-        )
-
-
-def _has(grouped: dict[str, _Parts], parameter: str) -> bool:
-    module, _, own = parameter.rpartition(".")
-    return own in grouped.get(module, ())
-
-
-def _is_target(config: dict[str, Any], name: str) -> bool:
-    """Whether a config's targets name a module: PEFT's ``check_target_module_exists``."""
-    targets, excluded = config.get("target_modules"), config.get("exclude_modules") or ()
-    if any(re.match(rf"(^|.*\.){m}($|\..*)", name) for m in config.get("modules_to_save") or ()):
-        return False
-    if re.fullmatch(excluded, name) if isinstance(excluded, str) else _ends(name, excluded):
-        return False
-    if isinstance(targets, str):
-        return bool(re.fullmatch(targets, name))
-    if name in (targets or ()):
-        return True
-    only = config.get("layers_to_transform")
-    if not _ends(name, targets or ()) or only is None or only == []:
-        return _ends(name, targets or ())
-    patterns = config.get("layers_pattern") or [r"[^.]*"]
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    found = next((m for p in patterns if (m := re.match(rf"(?:^|.*?\.){p}\.(\d+)\.", name))), None)
-    return bool(found) and int(found.group(1)) in ([only] if isinstance(only, int) else only)
-
-
-def _ends(name: str, endings: Any) -> bool:
-    return any(name == end or name.endswith(f".{end}") for end in endings)
