@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.errors import InputError
+from groundtune.nn.probe import FILE as PROBE
+from groundtune.nn.probe import check_probe
 
 BUNDLED = "pebble"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / BUNDLED
@@ -26,8 +28,8 @@ def load_model(name: str, *, adapter: str | None = None) -> tuple[Any, Any]:
     An adapter is merged into the model or attached to it (:func:`groundtune.nn.adapters.apply.apply_adapter`).
 
     Raises:
-        InputError: no such model here and none to be fetched, it is no causal language model, or the adapter is none or
-            not this model's.
+        InputError: no such model here and none to be fetched, it is no causal language model, the adapter is none or not
+            this model's, or the weights are not those that the probe beside them was saved with.
     """
     path = model_path(name)
     model, tokenizer = _load(path, adapter, (_stamp(path), _stamp(adapter)))
@@ -49,7 +51,10 @@ def _load(path: str, adapter: str | None, stamps: tuple[tuple[int, ...], ...]) -
         from groundtune.nn.adapters.apply import apply_adapter
 
         model = apply_adapter(model, Path(adapter))
-    return model.to("cuda" if on_gpu else "cpu").eval(), tokenizer
+    model = model.to("cuda" if on_gpu else "cpu").eval()
+    if (Path(adapter or path) / PROBE).exists():
+        check_probe(model, Path(adapter or path))
+    return model, tokenizer
 
 
 def open_model(path: str, dtype: Any) -> tuple[Any, Any]:
