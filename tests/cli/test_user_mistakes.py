@@ -76,7 +76,14 @@ def texts(project: Path) -> str:
     ],
 )
 def test_a_single_file_that_cannot_be_read(project: Path, name: str, content: bytes, words: tuple[str, ...]) -> None:
-    mistake(replace_documents(project, {name: content}), ("ingest",), "no document came in", name, *words, "groundtune list loaders")
+    mistake(
+        replace_documents(project, {name: content}),
+        ("ingest",),
+        "no document came in",
+        name,
+        *words,
+        "groundtune list loaders",
+    )
 
 
 def test_unreadable_files_do_not_stop_the_others(project: Path) -> None:

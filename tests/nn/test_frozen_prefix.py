@@ -12,8 +12,9 @@ import torch
 
 from groundtune.dataset.render import TokenRow
 from groundtune.errors import ConfigError, WorkspaceError
-from groundtune.nn.frozen_prefix import STATES, FrozenPrefix, PrefixBatches, PrefixStates, linear_names
+from groundtune.nn.frozen_prefix import STATES, FrozenPrefix, linear_names
 from groundtune.nn.packed_attention import NAME as PER_DOCUMENT
+from groundtune.nn.prefix_states import PrefixBatches, PrefixStates
 from groundtune.training.data import IGNORED, PackedBatches, RowBatches
 
 Maker = Callable[[], Any]
@@ -182,7 +183,7 @@ def test_training_over_cached_states_ends_in_the_same_weights() -> None:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
         return model, losses
 
     (whole, losses), (cached, cached_losses) = trained(False), trained(True)
