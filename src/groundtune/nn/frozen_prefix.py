@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from groundtune.errors import ConfigError
+from groundtune.nn.adapters.files import first_line
 from groundtune.nn.bottleneck import layer_names
 from groundtune.nn.packed_attention import NAME as PER_DOCUMENT
 
@@ -77,7 +78,7 @@ class FrozenPrefix:
         except (ValueError, TypeError, RuntimeError, AttributeError, LookupError) as error:
             self.close()
             raise ConfigError(
-                f"the top layers of {type(base).__name__} cannot be trained alone: {str(error).strip().splitlines()[0]}",
+                f"the top layers of {type(base).__name__} cannot be trained alone: {first_line(error)}",
                 expected="a decoder or encoder built like Llama, GPT-2 or BERT",
                 next_step="train all layers",
             ) from None

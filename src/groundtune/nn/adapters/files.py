@@ -95,3 +95,8 @@ def refuse_quantized(model: Any, adapter: Adapter) -> None:
             expected="the base in 16 or 32 bits",
             next_step="open the model without quantization, merge, and quantize the merged model",
         )
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line; its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

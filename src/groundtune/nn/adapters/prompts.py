@@ -17,7 +17,7 @@ from peft import PeftModel, PeftModelForCausalLM
 from peft.utils.save_and_load import get_peft_model_state_dict
 
 from groundtune.errors import InputError
-from groundtune.nn.adapters.files import Adapter
+from groundtune.nn.adapters.files import Adapter, first_line
 
 
 class _Placed(PeftModelForCausalLM):
@@ -64,7 +64,7 @@ def attach(model: Any, adapter: Adapter) -> Any:
         }
     except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise InputError(
-            f"{adapter.folder}: the {adapter.kind} adapter does not fit this model: {str(error).strip().splitlines()[0]}",
+            f"{adapter.folder}: the {adapter.kind} adapter does not fit this model: {first_line(error)}",
             expected="the model the adapter was trained on",
         ) from None
     wrong = sorted(held.keys() ^ adapter.weights.keys())
@@ -108,4 +108,4 @@ def merge_by_peft(model: Any, adapter: Adapter) -> Any:
     try:
         return wrapped.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError) as error:
-        raise InputError(f"{adapter.folder}: {str(error).strip().splitlines()[0]}") from None
+        raise InputError(f"{adapter.folder}: {first_line(error)}") from None
