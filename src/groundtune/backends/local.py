@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from groundtune.dataset.render import render_prompt
+from groundtune.nn.adapters.apply import virtual_tokens
 from groundtune.nn.checkpoints import load_model
 from groundtune.records import Generation, Message, Usage
 
@@ -21,13 +22,14 @@ class LocalBackend:
 
     Args:
         model: folder or name; ``pebble`` is the bundled one.
-        adapter: folder of a PEFT adapter to put on top, or None.
+        adapter: folder of an adapter to put on top, as PEFT saves it, or None.
     """
 
     def __init__(self, model: str, adapter: str | None = None) -> None:
         self.model, self.tokenizer = load_model(model, adapter=adapter)
         self.name = model
-        self.context_tokens = int(getattr(self.model.config, "max_position_embeddings", 0) or 2048)
+        context = int(getattr(self.model.config, "max_position_embeddings", 0) or 2048)
+        self.context_tokens = context - virtual_tokens(self.model)
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int = 32) -> Generation:
         """One answer."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.errors import InputError
+from groundtune.nn.probe import FILE as PROBE
+from groundtune.nn.probe import check_probe
 
 BUNDLED = "pebble"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / BUNDLED
@@ -23,11 +25,12 @@ def model_path(name: str) -> str:
 def load_model(name: str, *, adapter: str | None = None) -> tuple[Any, Any]:
     """A causal model in float32 on the CPU (bf16 on a GPU), in evaluation mode, and its tokenizer.
 
-    An adapter's weights are merged into the model, so that answering needs no PEFT code on the way.
+    An adapter is merged into the model or attached to it (:func:`groundtune.nn.adapters.apply.apply_adapter`).
 
     Raises:
-        InputError: no such model here and none to be fetched, it is no causal language model, or it is quantized and there
-            is an adapter to merge.
+        InputError: no such model here and none to be fetched, it is no causal language model, the adapter is none or not
+            this model's, the model is quantized and there is an adapter to merge, or the weights are not those that the
+            probe beside them was saved with.
     """
     path = model_path(name)
     model, tokenizer = _load(path, adapter, (_stamp(path), _stamp(adapter)))
@@ -46,12 +49,15 @@ def _load(path: str, adapter: str | None, stamps: tuple[tuple[int, ...], ...]) -
     on_gpu = torch.cuda.is_available()
     model, tokenizer = open_model(path, torch.bfloat16 if on_gpu else torch.float32)
     if adapter:
-        from groundtune.nn.adapters import merge_lora
+        from groundtune.nn.adapters.apply import apply_adapter
         from groundtune.nn.quantize.files import refuse_merge
 
         refuse_merge(model, path, adapter)
-        merge_lora(model, Path(adapter))
-    return model.to("cuda" if on_gpu else "cpu").eval(), tokenizer
+        model = apply_adapter(model, Path(adapter))
+    model = model.to("cuda" if on_gpu else "cpu").eval()
+    if (Path(adapter or path) / PROBE).exists():
+        check_probe(model, Path(adapter or path))
+    return model, tokenizer
 
 
 def open_model(path: str, dtype: Any, **options: Any) -> tuple[Any, Any]:

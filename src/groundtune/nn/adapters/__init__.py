@@ -1,0 +1,1 @@
+"""Saved adapters of every kind put on a model for answering: merged by hand where that can be, attached where not."""
