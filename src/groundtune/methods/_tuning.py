@@ -32,8 +32,6 @@ from groundtune.workspace import digest, folder_digest
 
 #: which method `groundtune tune` ran last: what the System `tuned` stands for
 LAST = "tuned.json"
-#: largest difference between the trained and the reloaded model's logits, in their standard deviations
-RELOAD_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,12 +347,14 @@ def _train(
         )
     validation, _ = token_rows(tokenizer, material.validation, max_tokens=limit, truncation="drop")
     kind = PackedBatches if config.packing else RowBatches
-    batches = kind(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
+    batches: Any = kind(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
     if config.packing:
         prepare(model, rows)
     watched = learned.groups(tokenizer, material.watched, max_tokens=context, seed=seed)
     before = learned.losses(model, watched)
     model = module.attach(model, options, base=base)
+    if hasattr(module, "over"):
+        batches = module.over(model, options, batches, folder / "checkpoints")
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     accumulation = config.accumulation
     settings = TrainSettings(
@@ -380,7 +380,8 @@ def _train(
         identity={"model": inputs["model"], "template": template, "options": options.model_dump()},
         progress=progress,
     )
-    model.save_pretrained(folder / "weights")
+    save: Any = getattr(module, "save", None) or (lambda model, folder: model.save_pretrained(folder))
+    save(model, folder / "weights")
     tokenizer.save_pretrained(folder / "weights")
     answering = load_model(base, adapter=str(folder / "weights"))[0] if is_quantized(model) else model
     after = learned.losses(answering, watched)
@@ -407,7 +408,7 @@ def _train(
         "learned": {name: {"before": before[name], "after": after[name]} for name in before},
     }
     if config.guards:
-        figures["reload_difference"] = check_reload(model, rows[:2], base, folder / "weights", figures["adapter"])
+        figures["reload_difference"] = check_reload(model, tokenizer, base, folder / "weights", figures["adapter"])
     discard_checkpoints(folder / "checkpoints")
     (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
     learned.write_page(folder / "learned.html", figures, result.losses)
@@ -421,10 +422,11 @@ def template_digest(tokenizer: Any) -> str:
     return digest(tokenizer.chat_template)
 
 
-def check_reload(model: Any, rows: Sequence[TokenRow], base: str, weights: Path, adapter: bool) -> float:
+def check_reload(model: Any, tokenizer: Any, base: str, weights: Path, adapter: bool) -> float:
     """The finished weights read back as an answering process reads them: logits must be those of the trained model.
 
-    An adapter that was trained over a 4-bit base answers over the 16- or 32-bit one: there the difference is only told.
+    A probe of the logits stays beside the weights, and whoever loads them looks at it again. An adapter that was trained
+    over a 4-bit base answers over the 16- or 32-bit one: its probe is of that.
 
     Returns:
         Largest difference of a logit, in standard deviations of the logits.
@@ -432,23 +434,23 @@ def check_reload(model: Any, rows: Sequence[TokenRow], base: str, weights: Path,
     Raises:
         TrainingError: they differ: an adapter not applied, a merge gone wrong, a head untied.
     """
-    import torch
-
     from groundtune.nn.checkpoints import load_model
+    from groundtune.nn.probe import check_probe, save_probe
     from groundtune.training.guards import TrainingError
-    from groundtune.training.learned import logits
 
-    loaded, _ = load_model(base, adapter=str(weights)) if adapter else load_model(str(weights))
-    trained, found = logits(model, rows), logits(loaded, rows)
-    difference = float((trained - found.to(trained)).abs().max() / trained.std().clamp_min(1e-9))
-    exact = not is_quantized(model) and loaded.dtype == torch.float32
-    if not difference <= (RELOAD_TOLERANCE if exact else float("inf")):
+    quantized = is_quantized(model)
+    if not quantized:
+        save_probe(weights, model, tokenizer)
+    try:
+        loaded, _ = load_model(base, adapter=str(weights)) if adapter else load_model(str(weights))
+        if quantized:
+            save_probe(weights, loaded, tokenizer)
+        return check_probe(loaded, weights)
+    except InputError as error:
         raise TrainingError(
-            f"{weights}: the weights read back give other logits than the trained model: {difference:.2g} standard deviations",
-            expected=f"at most {RELOAD_TOLERANCE}",
+            f"{weights}: the weights read back are not those that were trained: {error.problem}",
             next_step="please report this; the checkpoints are still there",
-        )
-    return difference
+        ) from None
 
 
 def is_quantized(model: Any) -> bool:

@@ -1,7 +1,8 @@
-"""Train the top layers only, all below frozen: their output is computed once and kept."""
+"""Train the top layers only: what the frozen layers below write is computed once a row and kept for every epoch."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,3 +38,12 @@ def attach(model: Any, options: Options, *, base: str) -> Any:
     if final is not None:
         final.requires_grad_(True)
     return model
+
+
+def over(model: Any, options: Options, batches: Any, folder: Path) -> Any:
+    """The batches with the frozen layers' hidden states of their rows, kept in memory or, where they are many, in a file."""
+    from groundtune.nn.frozen_prefix import FrozenPrefix
+    from groundtune.nn.prefix_states import PrefixBatches, PrefixStates
+
+    prefix = FrozenPrefix(model, top_layers=options.top)
+    return PrefixBatches(batches, PrefixStates(prefix, [row.ids for row in batches.rows], folder=folder))

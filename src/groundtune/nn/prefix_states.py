@@ -120,6 +120,20 @@ class PrefixBatches(Dataset[dict[str, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.batches)
 
+    @property
+    def epoch_ends(self) -> list[int]:
+        """Micro-batches done at the end of each epoch."""
+        ends: list[int] = self.batches.epoch_ends
+        return ends
+
+    def tokens_of(self, step: int) -> int:
+        """Tokens of a micro-batch."""
+        return int(self.batches.tokens_of(step))
+
+    def fingerprint(self) -> str:
+        """Of the rows and their order; the states follow from them and from the model."""
+        return str(self.batches.fingerprint())
+
     def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
         item: dict[str, torch.Tensor] = self.batches[step]
         rows = self.batches.plan[step]

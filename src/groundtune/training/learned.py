@@ -14,15 +14,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from groundtune.dataset.render import TokenRow, render_example
 from groundtune.errors import InputError
 from groundtune.page.curves import STYLE, Curve, curves, smoothed
 from groundtune.page.document import PageSection, render_document
 from groundtune.page.parts import scroll
 from groundtune.page.text import esc, plain
-from groundtune.training.data import RowBatches, pack
+from groundtune.training.data import RowBatches
 from groundtune.training.objectives import mean_loss
 from groundtune.training.trainer import Validate
 
@@ -47,7 +45,7 @@ def groups(
         if rows:
             out[name] = rows
     text = files("groundtune.training").joinpath("general.txt").read_text(encoding="utf-8")
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     size = min(256, max_tokens)
     pieces = [tuple(ids[n : n + size]) for n in range(0, len(ids), size)]
     out[GENERAL] = [TokenRow(piece, (True,) * len(piece)) for piece in pieces if len(piece) > 1]
@@ -66,21 +64,6 @@ def validator(rows: Sequence[TokenRow], batch_tokens: int) -> Validate:
     """The loss on validation rows as the trainer asks for it; never packed, whatever training does."""
     batches = RowBatches(rows, batch_tokens=batch_tokens, epochs=1, seed=0)
     return lambda model: {"loss": mean_loss(model, batches)}
-
-
-@torch.no_grad()
-def logits(model: Any, rows: Sequence[TokenRow]) -> torch.Tensor:
-    """Logits (T, V) of the last eight positions of rows that go through a model one by one, in float32 on the CPU."""
-    model.eval()
-    device = next(model.parameters()).device
-    per_document = getattr(model.config, "_attn_implementation", "") == "per_document"
-    out = []
-    for row in rows:
-        batch = {k: v.to(device) for k, v in pack([row]).items() if k != "labels"}
-        if not per_document:
-            batch = {"input_ids": batch["input_ids"]}
-        out.append(model(**batch, use_cache=False).logits[0, -8:].float().cpu())
-    return torch.cat(out)
 
 
 def verdict(learned: Mapping[str, Mapping[str, float]]) -> list[str]:
