@@ -307,7 +307,7 @@ def test_a_half_written_checkpoint_is_ignored(
     half = tmp_path / "checkpoint-6"  # what a kill while saving leaves behind: newer, and cut off
     shutil.copytree(tmp_path / "checkpoint-3", half)
     (half / "groundtune-whole").unlink()
-    weights_file = half / "model.safetensors"
+    weights_file = half / "trained.safetensors"
     weights_file.write_bytes(weights_file.read_bytes()[:1000])
     steps: list[int] = []
     _, weights = run(rows, make_tiny_model(), tmp_path, lambda step, *_: steps.append(step))

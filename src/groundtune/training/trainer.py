@@ -25,8 +25,18 @@ from groundtune.errors import ConfigError
 from groundtune.nn.precision import Precision, precision
 from groundtune.training.guards import check_identity, versions
 from groundtune.training.objectives import CAUSAL, Objective
-from groundtune.training.watch import WHOLE, Interrupt, Progress, Validation, Watch, load_best
+from groundtune.training.watch import (
+    WHOLE,
+    Interrupt,
+    Progress,
+    Validation,
+    Watch,
+    load_best,
+    put_tensors,
+    trained_tensors,
+)
 
+_TRAINED = "trained.safetensors"
 #: figures of a model on validation data; "loss" or another is what the best weights are chosen by
 Validate = Callable[[Any], Mapping[str, float]]
 
@@ -119,6 +129,22 @@ class _Trainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:  # batches come shuffled
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
         return SequentialSampler(rows)
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Write a checkpoint's weights: every trained tensor as it is, and nothing that is frozen.
+
+        PEFT would write what answering needs: of P-tuning the finished prompt without the network that learns it, with
+        which a resumed run ends elsewhere. The frozen base is what the run began with, and its identity is checked.
+        """
+        from safetensors.torch import save_file
+
+        assert self.model is not None
+        folder = Path(str(output_dir or self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(trained_tensors(self.model), folder / _TRAINED)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        put_tensors(model or self.model, Path(resume_from_checkpoint) / _TRAINED)
 
     def floating_point_ops(self, inputs: Any) -> int:  # an estimate nobody reads, at every step
         return 0

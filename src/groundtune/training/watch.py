@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from groundtune.errors import ConfigError
 from groundtune.training.guards import GradientWatch, check_loss
 from groundtune.workspace import write_json
 
@@ -144,28 +145,47 @@ class Validation(TrainerCallback):
         return control
 
 
+def trained_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """Every trained tensor of a model by its name, copied to the CPU; a shared one once."""
+    return {name: p.detach().cpu().contiguous().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def put_tensors(model: Any, file: Path) -> None:
+    """Put trained tensors back into a model.
+
+    Raises:
+        ConfigError: the file does not hold exactly the tensors that this model trains.
+    """
+    from safetensors.torch import load_file
+
+    kept = load_file(file)
+    wanted = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if differ := sorted(kept.keys() ^ wanted.keys()):
+        raise ConfigError(
+            f"{file}: holds other tensors than this model trains: {', '.join(differ[:3])}",
+            expected=f"{len(wanted)} tensors",
+            next_step=f"delete {file.parent} to start over",
+        )
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(kept[name])
+
+
 def keep_best(model: Any, folder: Path, step: int, figures: Mapping[str, Any]) -> None:
     """Write the trainable weights of the best step so far, whole, then their description."""
     from safetensors.torch import save_file
 
-    kept = {name: p.detach().cpu().contiguous().clone() for name, p in model.named_parameters() if p.requires_grad}
     half = folder / f"{BEST}.safetensors.part"
-    save_file(kept, half)
+    save_file(trained_tensors(model), half)
     half.replace(folder / f"{BEST}.safetensors")
     write_json(folder / f"{BEST}.json", {"step": step, "figures": dict(figures)})
 
 
 def load_best(model: Any, folder: Path) -> int | None:
     """Put the best step's weights back into a model; returns the step, or None where none was kept."""
-    from safetensors.torch import load_file
-
     if not (folder / f"{BEST}.json").exists():
         return None
-    kept = load_file(folder / f"{BEST}.safetensors")
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in kept:
-                parameter.copy_(kept[name])
+    put_tensors(model, folder / f"{BEST}.safetensors")
     return int(json.loads((folder / f"{BEST}.json").read_text(encoding="utf-8"))["step"])
 
 
