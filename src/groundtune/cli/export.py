@@ -114,15 +114,14 @@ def _source(setup: Setup, run: str | None, model: str | None) -> Source:
             "say what to export, by one of --run and --model" if run is None else "--run and --model are both given",
             next_step="--run tuned exports what groundtune tune made, --model NAME a model as it is",
         )
-    if run is not None:
-        base, adapter = run_parts(setup.workspace, run)
-        return Source(base, adapter, run.rpartition("/")[2])
-    assert model is not None
-    if model.startswith(("openai:", "echo:")):
+    parts = run_parts(setup.workspace, run) if run is not None else (setup.resolve(model or ""), None)
+    if parts[0].startswith(("openai:", "echo:")):
         raise ConfigError(
-            f"{model} has no weights on this machine", expected="pebble, a folder, or a Hugging Face name"
+            f"{parts[0]} has no weights on this machine", expected="pebble, a folder, or a Hugging Face name"
         )
-    return Source(setup.resolve(model), None, Path(model).name)
+    from groundtune.nn.export import Source
+
+    return Source(*parts, name=Path(run or model or "").name)
 
 
 def _read_text(path: Path) -> str:
