@@ -19,7 +19,22 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import typer
 
-from groundtune.cli import ask, bench, chat, compare, demo, evaluate, forget, index, ingest, init, list_, pretrain, tune
+from groundtune.cli import (
+    ask,
+    bench,
+    chat,
+    compare,
+    demo,
+    evaluate,
+    export,
+    forget,
+    index,
+    ingest,
+    init,
+    list_,
+    pretrain,
+    tune,
+)
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
 from groundtune.errors import GroundtuneError
 
@@ -41,6 +56,7 @@ app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("list")(list_.list_)
 datasets = typer.Typer(
     help="Questions and training examples: make, check, describe, divide, convert, price them.", no_args_is_help=True

@@ -18,7 +18,7 @@ from groundtune.nn.perplexity import perplexity
 from groundtune.nn.quantize.aware import FakeQuantizedLinear, convert_qat, prepare_qat
 from groundtune.nn.quantize.linear import quantize, quantized_layers
 from groundtune.training.data import RowBatches
-from groundtune.training.trainer import TrainSettings, supervised_loss, train
+from groundtune.training.trainer import TrainSettings, train
 
 IDS = torch.tensor([[5, 60, 70, 200, 33, 120, 399, 8]])
 Maker = Callable[..., Any]
@@ -66,7 +66,7 @@ def test_gpt2_is_wrapped_and_converted_too() -> None:
 def test_gradients_reach_the_weights_as_if_they_were_not_rounded(make_tiny_model: Maker) -> None:
     model = make_tiny_model()
     prepare_qat(model, 4, 32)
-    supervised_loss(model, {"input_ids": IDS, "labels": IDS}, None).backward()
+    model(input_ids=IDS, labels=IDS).loss.backward()
     layers = [m for m in model.modules() if isinstance(m, FakeQuantizedLinear)]
     assert len(layers) == 14
     assert all(layer.weight.grad is not None and float(layer.weight.grad.abs().sum()) > 0 for layer in layers)

@@ -16,7 +16,7 @@ from groundtune.backends.local import LocalBackend
 from groundtune.dataset.prompts import closed_book
 from groundtune.errors import ConfigError, GroundtuneError, InputError
 from groundtune.nn.checkpoints import load_model, open_model
-from groundtune.nn.quantize.files import quantization_of, save_quantized
+from groundtune.nn.quantize.files import quantization_of, register, save_quantized
 from groundtune.nn.quantize.linear import QuantizedLinear, quantize, quantized_layers
 
 IDS = torch.tensor([[5, 60, 70, 200, 33, 120, 399, 8]])
@@ -109,6 +109,21 @@ def test_other_makes_load_too(make: str, tiny_tokenizer: Any, tmp_path: Path) ->
     with torch.no_grad():
         assert float((loaded.eval()(IDS).logits - model(IDS).logits).abs().max()) < 1e-5
     assert isinstance(loaded.lm_head, QuantizedLinear) == (make != "gpt2")
+
+
+def test_an_encoder_is_read_by_transformers_once_it_knows_us(tiny_tokenizer: Any, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, BertConfig, BertForSequenceClassification
+
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(vocab_size=400, **shape)).eval()
+    quantize(model, 4, 16)
+    save_quantized(model, tiny_tokenizer, tmp_path)
+    register()
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert len(quantized_layers(loaded)) == 13
+    with torch.no_grad():
+        assert float((loaded(IDS).logits - model(IDS).logits).abs().max()) < 1e-6
 
 
 SPOILT = {

@@ -121,6 +121,21 @@ def test_an_encoder_keeps_its_task_head() -> None:
     assert 0 < relative(logits(model), before) < 0.05
 
 
+def test_layers_that_an_architecture_wants_in_float32_are_left() -> None:
+    from transformers import T5Config, T5EncoderModel
+
+    shape = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
+    torch.manual_seed(0)
+    model = T5EncoderModel(T5Config(vocab_size=400, **shape)).eval()
+    with torch.no_grad():
+        before = model(IDS).last_hidden_state
+        names = quantize(model, 8)
+        after = model(IDS).last_hidden_state
+    assert len(names) == 2 * 5  # four of attention and wi, not wo
+    assert not [name for name in names if name.endswith(".wo")]
+    assert 0 < relative(after, before) < 0.05
+
+
 def test_twice_is_refused(make_tiny_model: Callable[..., Any]) -> None:
     model = make_tiny_model()
     quantize(model, 8)

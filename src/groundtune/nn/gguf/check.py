@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,17 @@ def largest_error(weight: np.ndarray[Any, Any], stored: str) -> np.ndarray[Any, 
         weight: what was stored, float32.
         stored: gguf's type: F32, F16, Q8_0 or Q4_0; a scale of the last two is a float16, good to 1 in 2,048.
     """
-    size = np.abs(weight)
+    size: np.ndarray[Any, Any] = np.abs(weight)
     if stored == "F32":
         return np.zeros_like(size)
     if stored == "F16":
-        return np.maximum(size * 2.0**-11, 2.0**-25)
+        half: np.ndarray[Any, Any] = np.maximum(size * 2.0**-11, 2.0**-25)
+        return half
     top, steps = {"Q8_0": (127, 0.5), "Q4_0": (8, 1.0)}[stored]
     reach = size.reshape(-1, _BLOCK).max(axis=1, keepdims=True)
     error = reach / top * steps + reach * 2.0**-11 + top * 2.0**-25
-    return np.broadcast_to(error, (len(reach), _BLOCK)).reshape(size.shape) * 1.001
+    spread: np.ndarray[Any, Any] = np.broadcast_to(error, (len(reach), _BLOCK)).reshape(size.shape) * 1.001
+    return spread
 
 
 def read_tensors(path: Path) -> dict[str, tuple[str, np.ndarray[Any, Any]]]:
@@ -78,8 +83,12 @@ def check_file(path: Path, model: Any) -> dict[str, float]:
     return errors
 
 
-def open_gguf(path: Path) -> Any:
+def open_gguf(path: Path, config: Any) -> Any:
     """The model of a GGUF file in float32, read by transformers' own reader, which is none of ours.
+
+    Args:
+        config: the transformers config of the model it was written from: the reader leaves scaled ropes and biases out of the
+            one it makes up from the file.
 
     Raises:
         InputError: transformers cannot read it.
@@ -89,8 +98,13 @@ def open_gguf(path: Path) -> Any:
     from transformers.utils.quantization_config import GgufConfig
 
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
-        ).eval()
+        with redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
+            return AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                config=copy.deepcopy(config),
+                dtype=torch.float32,
+                quantization_config=GgufConfig(dequantize=True),
+            ).eval()
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: cannot be read back: {str(error).splitlines()[0]}") from None
