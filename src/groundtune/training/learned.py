@@ -22,7 +22,7 @@ from groundtune.page.curves import STYLE, Curve, curves, smoothed
 from groundtune.page.document import PageSection, render_document
 from groundtune.page.parts import scroll
 from groundtune.page.text import esc, plain
-from groundtune.training.data import RowBatches, pack
+from groundtune.training.data import RowBatches
 from groundtune.training.objectives import mean_loss
 from groundtune.training.trainer import Validate
 
@@ -73,14 +73,8 @@ def logits(model: Any, rows: Sequence[TokenRow]) -> torch.Tensor:
     """Logits (T, V) of the last eight positions of rows that go through a model one by one, in float32 on the CPU."""
     model.eval()
     device = next(model.parameters()).device
-    per_document = getattr(model.config, "_attn_implementation", "") == "per_document"
-    out = []
-    for row in rows:
-        batch = {k: v.to(device) for k, v in pack([row]).items() if k != "labels"}
-        if not per_document:
-            batch = {"input_ids": batch["input_ids"]}
-        out.append(model(**batch, use_cache=False).logits[0, -8:].float().cpu())
-    return torch.cat(out)
+    ids = [torch.tensor([row.ids], device=device) for row in rows]
+    return torch.cat([model(input_ids=ids_1T, use_cache=False).logits[0, -8:].float().cpu() for ids_1T in ids])
 
 
 def verdict(learned: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -159,7 +159,6 @@ def train(
         ConfigError: no steps, or a checkpoint that something else wrote. TrainingError: a weight gets no gradient.
         FloatingPointError: the loss is not a number. KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     disable_progress_bar()  # of writing shards, beside ours
     folder.mkdir(parents=True, exist_ok=True)
     for half in folder.glob("checkpoint-*"):
