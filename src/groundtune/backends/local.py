@@ -80,7 +80,7 @@ class LocalBackend:
                 top_p=None,
                 top_k=None,
                 pad_token_id=pad,
-                eos_token_id=sorted(stop),
+                eos_token_id=sorted(stop) or None,
                 output_logits=True,
                 return_dict_in_generate=True,
             )

@@ -44,4 +44,6 @@ class Lengths:
     def __str__(self) -> str:
         f = self.figures()
         told = f"{len(self.tokens):,} rows: half have up to {f['p50']:,} tokens, 95 % up to {f['p95']:,}, the longest {f['longest']:,}; the limit is {self.limit:,}"
-        return told + (f", {f['rows_over']:,} rows are over it by {f['tokens_over']:,} tokens" if f["rows_over"] else "")
+        return told + (
+            f", {f['rows_over']:,} rows are over it by {f['tokens_over']:,} tokens" if f["rows_over"] else ""
+        )

@@ -274,7 +274,7 @@ def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     try:
         row = render_example(tokenizer, said, max_tokens=10**9, where="a greeting")
     except (InputError, TemplateError, TypeError, ValueError):  # the rows themselves will say what is wrong
-        return tokenizer.eos_token_id
+        return None if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
     return row.ids[max(i for i, flag in enumerate(row.trained) if flag)]
 
 

@@ -10,27 +10,41 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from groundtune import registry
 from groundtune.config import TuneConfig
+from groundtune.dataset.lengths import Lengths
 from groundtune.dataset.prompts import closed_book, numbered, with_passages
-from groundtune.dataset.render import TokenRow, Truncation, render_example, windows
+from groundtune.dataset.render import VERSION as RENDER_VERSION
+from groundtune.dataset.render import TokenRow, Truncation, render_example, render_prompt, turn_end, windows
 from groundtune.errors import ConfigError, InputError, UnknownNameError
+from groundtune.methods._overlap import check_overlap, nearly_trained
 from groundtune.methods._setup import Backend, ClosedBook, Setup
 from groundtune.nn.checkpoints import BUNDLED_FOLDER
 from groundtune.records import Conversation, Example, Message
 from groundtune.system import System
 from groundtune.workspace import digest, folder_digest
 
+if TYPE_CHECKING:
+    from groundtune.training.learned_rows import ShownRow
+
 #: which method `groundtune tune` ran last: what the System `tuned` stands for
 LAST = "tuned.json"
+#: says something before or while training, to people
+Announce = Callable[[str], None]
+#: chats whose token ids belong to what a template is told apart by
+_PROBES = (
+    (Message("user", "How tall is the 2nd tower?"),),
+    (Message("system", "Be brief."), Message("user", "Why?")),
+    (Message("user", "Hi"), Message("assistant", "Hello."), Message("user", " Who are you? ")),
+)
 #: largest difference between the trained and the reloaded model's logits, in their standard deviations
 RELOAD_TOLERANCE = 1e-3
 
@@ -114,8 +128,14 @@ def last_method(setup: Setup) -> str:
         return setup.config.tune.method
 
 
-def tune(setup: Setup, name: str | None = None, *, progress: Any = None) -> tuple[Path, bool]:
+def tune(
+    setup: Setup, name: str | None = None, *, progress: Any = None, announce: Announce = lambda _: None
+) -> tuple[Path, bool]:
     """Train by a method; the artifact ``runs/<method>`` and whether it was made now.
+
+    Args:
+        progress: called after every optimizer step.
+        announce: told, before training, what is trained on and what is odd about it.
 
     Raises:
         InputError: no training rows, or one that does not fit the model's context. ConfigError: a wrong option, or a
@@ -127,13 +147,33 @@ def tune(setup: Setup, name: str | None = None, *, progress: Any = None) -> tupl
     if hasattr(module, "tune"):
         made: tuple[Path, bool] = module.tune(setup, config, progress=progress)
         return made
-    return _tune(setup, module, config, progress)
+    return _tune(setup, module, config, progress, announce)
 
 
-def _tune(setup: Setup, module: ModuleType, config: TuneConfig, progress: Any) -> tuple[Path, bool]:
+def _tune(setup: Setup, module: ModuleType, config: TuneConfig, progress: Any, announce: Announce) -> tuple[Path, bool]:
     from groundtune.nn.checkpoints import model_path
 
     options = options_of(module, config)
+    _check_pairs(setup, module, config)
+    material = gather(setup, config)
+    base = model_path(setup.resolve(setup.config.model))
+    inputs = {
+        "version": [3, RENDER_VERSION],
+        "model": model_identity(base),
+        "config": config.model_dump(exclude={"guards", "report_to", "save_every_steps"}),
+        "seed": setup.config.seed,
+        "rows": digest([[w, str(c)] for w, c in material.train]),
+        "validation": digest([[w, str(c)] for w, c in material.validation]),
+    }
+    return setup.workspace.make(
+        artifact(config.method),
+        inputs,
+        lambda folder: _train(base, module, options, material, config, inputs, folder, progress, announce),
+    )
+
+
+def _check_pairs(setup: Setup, module: ModuleType, config: TuneConfig) -> None:
+    """Refuse settings that do not go together."""
     if setup.config.model.startswith(("openai:", "echo:")):
         raise InputError(
             f"{setup.config.model} cannot be fine-tuned here: its weights are not on this machine",
@@ -145,21 +185,23 @@ def _tune(setup: Setup, module: ModuleType, config: TuneConfig, progress: Any) -
             f"tune.packing: rows cannot be packed with {config.method}: its learnt prompt would stand before the first row alone",
             next_step="set tune.packing: false",
         )
-    material = gather(setup, config)
-    base = model_path(setup.resolve(setup.config.model))
-    inputs = {
-        "version": 2,
-        "model": folder_digest(Path(base)) if Path(base).is_dir() else base,
-        "config": config.model_dump(exclude={"guards", "report_to", "save_every_steps"}),
-        "seed": setup.config.seed,
-        "rows": digest([[w, str(c)] for w, c in material.train]),
-        "validation": digest([[w, str(c)] for w, c in material.validation]),
-    }
-    return setup.workspace.make(
-        artifact(config.method),
-        inputs,
-        lambda folder: _train(base, module, options, material, config, inputs, folder, progress),
-    )
+    if config.gradient_checkpointing and not getattr(module, "CHECKPOINTS", True):
+        raise ConfigError(
+            f"tune.gradient_checkpointing: not with {config.method}: the prefix stands in the cache, which a layer that is computed again would fill twice",
+            next_step="set tune.gradient_checkpointing: false; a frozen model needs little memory",
+        )
+
+
+def model_identity(base: str) -> str:
+    """What tells a base model with its tokenizer and template from another: its files, or its commit on the hub."""
+    if Path(base).is_dir():
+        return folder_digest(Path(base))
+    from transformers.utils.hub import cached_file
+
+    try:
+        return f"{base}@{Path(str(cached_file(base, 'config.json'))).parent.name}"
+    except OSError:  # not here and not to be had: loading it says so better
+        return base
 
 
 # ---------------------------------------------------------------- material
@@ -172,21 +214,8 @@ def gather(setup: Setup, config: TuneConfig) -> Material:
         InputError: none, faulty ones, or validation rows that are also trained on.
     """
     material = _of_files(setup, config) if config.data else _of_questions(setup)
-    known = {_key(c) for _, c in material.train}
-    seen = [where for where, c in material.validation if _key(c) in known]
-    if seen:
-        raise InputError(
-            f"{len(seen)} validation rows are trained on, too: {', '.join(seen[:3])}",
-            expected="validation rows that training never sees",
-            next_step="groundtune dataset split makes parts that share nothing",
-        )
+    check_overlap(material.train, material.validation)
     return material
-
-
-def _key(conversation: Conversation) -> int:
-    from groundtune.dataset.item_text import key_of, prompt_of
-
-    return key_of(prompt_of(conversation))
 
 
 def _of_files(setup: Setup, config: TuneConfig) -> Material:
@@ -278,21 +307,31 @@ def token_rows(
     *,
     max_tokens: int,
     truncation: Truncation = "error",
-) -> tuple[list[TokenRow], int]:
-    """Conversations as rows to train on, and how many were over the limit and left out or cut into windows."""
-    rows: list[TokenRow] = []
-    over = 0
-    for where, c in conversations:
-        row = render_example(
-            tokenizer, c.messages, max_tokens=max_tokens, where=where, tools=c.tools, truncation=truncation
+) -> tuple[list[TokenRow], Lengths]:
+    """Conversations as rows to train on, and how long they were before those over the limit were left out or cut.
+
+    Raises:
+        InputError: a row that cannot be rendered; with "error" also rows over the limit, all of them counted.
+    """
+    whole = [
+        render_example(tokenizer, c.messages, max_tokens=max_tokens, where=where, tools=c.tools, truncation="drop")
+        for where, c in conversations
+    ]
+    lengths = Lengths(tuple(len(row.ids) for row in whole), max_tokens)
+    if lengths.over and truncation == "error":
+        at = next(n for n, count in enumerate(lengths.tokens) if count > max_tokens)
+        raise InputError(
+            f"{conversations[at][0]}: {lengths.tokens[at]} tokens, over the limit of {max_tokens}; {lengths}",
+            expected=f"at most {max_tokens} tokens a row (tune.max_tokens, or the model's context): nothing is cut unasked",
+            next_step="shorten the rows, set tune.truncation: drop or window, or choose a model with a longer context",
         )
+    rows: list[TokenRow] = []
+    for row in whole:
         if len(row.ids) <= max_tokens:
             rows.append(row)
-            continue
-        over += 1
-        if truncation == "window":
+        elif truncation == "window":
             rows.extend(windows(row, max_tokens))
-    return rows, over
+    return rows, lengths
 
 
 # ---------------------------------------------------------------- training
@@ -307,17 +346,20 @@ def _train(
     inputs: Mapping[str, Any],
     folder: Path,
     progress: Any,
+    announce: Announce,
 ) -> Mapping[str, Any]:
     from groundtune.nn.checkpoints import load_model
     from groundtune.training import learned
     from groundtune.training.data import PackedBatches, RowBatches
+    from groundtune.training.embedding_guards import check_embeddings
+    from groundtune.training.learned_rows import shown_row
     from groundtune.training.packing import prepare
     from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
 
     started, seed = time.perf_counter(), int(inputs["seed"])
     model, tokenizer, context = open_for_training(base, seed, getattr(module, "load", None))
     limit = min(context, config.max_tokens or context)
-    rows, over = token_rows(tokenizer, material.train, max_tokens=limit, truncation=config.truncation)
+    rows, lengths = token_rows(tokenizer, material.train, max_tokens=limit, truncation=config.truncation)
     if not rows:
         raise InputError(
             f"none of {len(material.train)} rows fits into {limit} tokens",
@@ -325,13 +367,18 @@ def _train(
             next_step="set tune.truncation: window, or choose a model with a longer context",
         )
     validation, _ = token_rows(tokenizer, material.validation, max_tokens=limit, truncation="drop")
+    oddities = _oddities(material, len(validation))
+    for note in (str(lengths), _share(rows), *oddities):
+        announce(note)
     kind = PackedBatches if config.packing else RowBatches
     batches = kind(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
     if config.packing:
         prepare(model, rows)
     watched = learned.groups(tokenizer, material.watched, max_tokens=context, seed=seed)
-    before = learned.losses(model, watched)
+    before, start = learned.losses(model, watched), learned.logits(model, rows[:2])
     model = module.attach(model, options, base=base)
+    if config.guards:
+        check_embeddings(model, tokenizer, rows)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     accumulation = config.accumulation
     settings = TrainSettings(
@@ -357,6 +404,9 @@ def _train(
         identity={"model": inputs["model"], "template": template, "options": options.model_dump()},
         progress=progress,
     )
+    if config.guards:
+        check_changed(start, learned.logits(model, rows[:2]))
+        stop_where_turns_end(model, tokenizer)
     model.save_pretrained(folder / "weights")
     tokenizer.save_pretrained(folder / "weights")
     answering = load_model(base, adapter=str(folder / "weights"))[0] if is_quantized(model) else model
@@ -366,11 +416,12 @@ def _train(
         "base": base,
         "adapter": (folder / "weights" / "adapter_config.json").exists(),
         "rows": len(rows),
-        "rows_over_limit": over,
+        "rows_over_limit": lengths.over,
+        "lengths": lengths.figures(),
         "documents": list(material.documents),
         "documents_complete": material.complete,
-        "tokens": sum(len(r.ids) for r in rows) * config.epochs,
-        "trained_tokens": sum(sum(r.trained) for r in rows) * config.epochs,
+        "tokens": result.tokens,
+        "trained_tokens": result.trained_tokens,
         "trainable_parameters": trainable,
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": result.steps,
@@ -381,21 +432,123 @@ def _train(
         "stopped_early": result.stopped_early,
         "precision": result.precision,
         "template": template,
+        "notes": oddities,
         "learned": {name: {"before": before[name], "after": after[name]} for name in before},
     }
     if config.guards:
         figures["reload_difference"] = check_reload(model, rows[:2], base, folder / "weights", figures["adapter"])
+        check_template(folder / "weights", template)
     discard_checkpoints(folder / "checkpoints")
     (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
-    learned.write_page(folder / "learned.html", figures, result.losses)
+    first = shown_row(material.train[0][0], rows[0], tokenizer, limit)
+    learned.write_page(folder / "learned.html", figures, result.losses, row=first, lengths=lengths)
     figures["seconds"] = round(time.perf_counter() - started, 2)
     figures["disk_bytes"] = sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file())
     return figures
 
 
+def _share(rows: Sequence[TokenRow]) -> str:
+    trained, tokens = sum(sum(r.trained) for r in rows), sum(len(r.ids) for r in rows)
+    return f"the loss is on {trained / tokens:.0%} of the tokens: answers and the marks that end them"
+
+
+def _oddities(material: Material, validation: int) -> list[str]:
+    """What a person should know about the rows before training; ``validation``: how many rows there are to validate on."""
+    notes = []
+    near = nearly_trained(material.train, material.validation)
+    if near:
+        pairs = "; ".join(f"{a} like {b}" for a, b in near[:3])
+        notes.append(
+            f"{len(near)} of {len(material.validation)} validation rows are nearly trained ones, their loss says little: {pairs}"
+        )
+    if not validation:
+        notes.append("no validation rows: the weights are those of the last step, and nothing shows when to stop")
+    return notes
+
+
+def training_row(setup: Setup, name: str, number: int) -> ShownRow:
+    """A row as a method trains on it, by its number from 1, to be looked at; nothing is trained.
+
+    Raises:
+        ConfigError: a method whose rows are no chats. InputError: no such row, or one that cannot be trained on.
+    """
+    from groundtune.nn.checkpoints import open_tokenizer
+    from groundtune.training.learned_rows import shown_row
+
+    if hasattr(check_method(name), "tune"):
+        raise ConfigError(f"the rows of {name} are no chats", expected=f"one of {', '.join(causal_methods())}")
+    config = settings_for(setup, name)
+    train = gather(setup, config).train
+    if not 1 <= number <= len(train):
+        raise InputError(f"no row {number}", expected=f"1 to {len(train)}")
+    tokenizer, context = open_tokenizer(setup.resolve(setup.config.model))
+    limit = min(context, config.max_tokens or context)
+    where, c = train[number - 1]
+    row = render_example(tokenizer, c.messages, max_tokens=limit, where=where, tools=c.tools, truncation="drop")
+    return shown_row(where, row, tokenizer, limit)
+
+
 def template_digest(tokenizer: Any) -> str:
-    """SHA-256 of a tokenizer's chat template; what is trained with one is not served with another."""
-    return digest(tokenizer.chat_template)
+    """SHA-256 of a tokenizer's chat template and of the ids that come of three chats.
+
+    What is trained with one is not served with another, nor with another vocabulary.
+    """
+    from jinja2.exceptions import TemplateError
+
+    chats: list[Any] = []
+    for chat in _PROBES:
+        try:
+            chats.append(render_prompt(tokenizer, chat))
+        except TemplateError as error:  # some take no system message
+            chats.append(str(error))
+    return digest([tokenizer.chat_template, chats])
+
+
+def check_template(weights: Path, template: str) -> None:
+    """See that the saved tokenizer renders chats as the one in training did.
+
+    Raises:
+        TrainingError: the template was not saved, or is another one.
+    """
+    from transformers import AutoTokenizer
+
+    from groundtune.training.guards import TrainingError
+
+    if template_digest(AutoTokenizer.from_pretrained(weights)) != template:
+        raise TrainingError(
+            f"{weights}: the saved tokenizer renders chats otherwise than the one in training",
+            expected="the chat template and vocabulary of training",
+            next_step="please report this; the checkpoints are still there",
+        )
+
+
+def check_changed(before: Any, after: Any) -> None:
+    """See that training changed what the model says: logits (T, V) of the same rows, before and after.
+
+    Raises:
+        TrainingError: they are equal, bit for bit.
+    """
+    import torch
+
+    from groundtune.training.guards import TrainingError
+
+    if torch.equal(before, after):
+        raise TrainingError(
+            "training changed nothing: the model's logits are those of before",
+            expected="a model that has learnt something",
+            next_step="raise tune.learning_rate, or check what tune.options adapt",
+        )
+
+
+def stop_where_turns_end(model: Any, tokenizer: Any) -> None:
+    """Let the model's generation stop where trained answers end, beside where it stopped before."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    end, settings = turn_end(tokenizer), base.generation_config
+    if settings is None or end is None:
+        return
+    known = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+    if end not in known:
+        settings.eos_token_id = [*(i for i in known if i is not None), end]
 
 
 def check_reload(model: Any, rows: Sequence[TokenRow], base: str, weights: Path, adapter: bool) -> float:

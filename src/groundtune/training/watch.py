@@ -66,7 +66,9 @@ class Watch(TrainerCallback):
         self.validation: float | None = None
         self.tokens, self.seconds, self.began = 0, 0.0, time.perf_counter()
 
-    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
         """Start the clock."""
         self.began = time.perf_counter()
 
