@@ -17,7 +17,22 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import typer
 
-from groundtune.cli import ask, bench, chat, compare, demo, evaluate, forget, index, ingest, init, list_, pretrain, tune
+from groundtune.cli import (
+    ask,
+    bench,
+    chat,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    forget,
+    index,
+    ingest,
+    init,
+    list_,
+    pretrain,
+    tune,
+)
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
 from groundtune.errors import GroundtuneError
 
@@ -40,6 +55,7 @@ app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("list")(list_.list_)
+app.command("doctor")(doctor.doctor)
 datasets = typer.Typer(
     help="Questions and training examples: make, check, describe, divide, convert, price them.", no_args_is_help=True
 )

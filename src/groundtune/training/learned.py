@@ -133,7 +133,7 @@ def write_page(
     ]
     if figures.get("rows_over_limit"):
         notes.append(f"{figures['rows_over_limit']} rows were longer than the limit.")
-    notes += figures.get("notes", ())
+    notes += [f"{note[:1].upper()}{note[1:]}." for note in figures.get("notes", ())]
     if figures.get("best_step") is not None:
         early = ", stopped early" if figures.get("stopped_early") else ""
         notes.append(f"The weights are those of step {figures['best_step']}, the best on the validation rows{early}.")
