@@ -7,11 +7,12 @@ batch up to floating-point ties.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 
-from groundtune.dataset.render import render_prompt
+from groundtune.dataset.render import render_prompt, turn_end
 from groundtune.nn.adapters.apply import virtual_tokens
 from groundtune.nn.checkpoints import load_model
 from groundtune.records import Generation, Message, Usage
@@ -54,11 +55,21 @@ class LocalBackend:
                 out[row] = generation
         return out
 
+    @cached_property
+    def _turn_end(self) -> int | None:
+        return turn_end(self.tokenizer)
+
+    def _stops(self) -> set[int]:
+        """Where an answer ends: as the model says, and where its template ends turns, which is what was trained."""
+        ends = self.model.generation_config.eos_token_id
+        own = ends if isinstance(ends, list) else [ends]
+        return {*own, self.tokenizer.eos_token_id, self._turn_end} - {None}
+
     def _batch(self, prompts: list[list[int]], max_tokens: int) -> list[Generation]:
         width = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id
         pad = self.tokenizer.eos_token_id if pad is None else pad
-        device = self.model.device
+        device, stop = self.model.device, self._stops()
         ids_BT = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=device)
         mask_BT = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
         with torch.inference_mode():
@@ -71,11 +82,10 @@ class LocalBackend:
                 top_p=None,
                 top_k=None,
                 pad_token_id=pad,
+                eos_token_id=sorted(stop) or None,
                 output_logits=True,
                 return_dict_in_generate=True,
             )
-        ends = self.model.generation_config.eos_token_id
-        stop = set(ends if isinstance(ends, list) else [ends, self.tokenizer.eos_token_id])
         logits_BSV = torch.stack(written.logits, dim=1).float()
         new_BS = written.sequences[:, width:]
         chosen_BS = torch.log_softmax(logits_BSV, -1).gather(-1, new_BS.unsqueeze(-1)).squeeze(-1)

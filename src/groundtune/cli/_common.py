@@ -172,18 +172,24 @@ def ensure_index(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
     return figures
 
 
-def ensure_tuned(setup: Setup, method: str | None = None, *, last: bool = True, quiet: bool = False) -> dict[str, Any]:
+def ensure_tuned(
+    setup: Setup, method: str | None = None, *, last: bool = True, quiet: bool = False, notes: bool = False
+) -> dict[str, Any]:
     """Train by a method (default: the config's) unless that is done for these rows.
 
     Args:
         last: this is now what the System ``tuned`` stands for.
+        notes: say before training what is trained on and what is odd about it.
     """
+    from rich.markup import escape
+
     from groundtune.methods import _tuning
     from groundtune.workspace import write_json
 
     name = method or setup.config.tune.method
     with progress_bar(name) as report:
-        _, made = _tuning.tune(setup, name, progress=report)
+        tell = (lambda text: say(f"         {escape(text)}", quiet=quiet)) if notes else (lambda text: None)
+        _, made = _tuning.tune(setup, name, progress=report, announce=tell)
     if last:
         write_json(setup.workspace.path(_tuning.LAST), {"method": name})
     figures = _tuning.figures_of(setup, name)

@@ -11,8 +11,6 @@ import sys
 import traceback
 import warnings
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -25,6 +23,7 @@ from groundtune.cli import (
     chat,
     compare,
     demo,
+    doctor,
     evaluate,
     export,
     forget,
@@ -58,6 +57,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("list")(list_.list_)
+app.command("doctor")(doctor.doctor)
 datasets = typer.Typer(
     help="Questions and training examples: make, check, describe, divide, convert, price them.", no_args_is_help=True
 )

@@ -36,6 +36,10 @@ def tune(
         typer.Option("--sweep", help="NAME=VALUE,VALUE: train every combination, compare them; repeatable."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the config's seed.")] = None,
+    show_row: Annotated[
+        int | None,
+        typer.Option("--show-row", min=1, help="Print training row N with its trained part marked; train nothing."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Fine-tune the model on the questions of the split `train`; a killed run goes on where it was."""
@@ -50,8 +54,11 @@ def tune(
     if sweep:
         _sweep(setup, sweep, json=json)
         return
+    if show_row is not None:
+        _show(setup, show_row, json=json)
+        return
     with setup.workspace.writing():
-        figures = ensure_tuned(setup, quiet=json)
+        figures = ensure_tuned(setup, quiet=json, notes=True)
     page = setup.workspace.path(artifact(setup.config.tune.method)) / "learned.html"
     if json:
         print_json({**figures, "page": str(page) if page.exists() else None})
@@ -100,3 +107,21 @@ def _sweep(setup: Setup, texts: list[str], *, json: bool) -> None:
     if points[0].validation is not None:
         chosen = ", ".join(f"tune.{k}: {v}" for k, v in points[0].settings.items())
         say(f"next: write {chosen} into groundtune.yaml, then groundtune tune --method {method}")
+
+
+def _show(setup: Setup, number: int, *, json: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.markup import escape
+
+    from groundtune.methods._tuning import training_row
+    from groundtune.training.learned_rows import CLOSE, OPEN
+
+    row = training_row(setup, setup.config.tune.method, number)
+    if json:
+        print_json(asdict(row))
+        return
+    say(f"{escape(row.where)}: {row.tokens} tokens, {row.trained} of them trained, which stand in {OPEN} {CLOSE}")
+    say(escape(row.marked()).replace(OPEN, f"[bold green]{OPEN}").replace(CLOSE, f"{CLOSE}[/bold green]"))
+    if row.tokens > row.limit:
+        say(f"{row.tokens - row.limit} tokens over the limit of {row.limit}")

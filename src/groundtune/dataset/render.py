@@ -20,6 +20,8 @@ from groundtune.records import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+#: goes up when the same conversation comes out as another row: what was trained on rows of another version is trained anew
+VERSION = 1
 #: what happens to a row over the limit: refused, left out, or cut into overlapping windows
 Truncation = Literal["error", "drop", "window"]
 
@@ -259,6 +261,21 @@ def _ended(ids: list[int], mask: list[bool], ends: set[int]) -> list[bool]:
         if at > last - 3 and at >= 0 and mask[at]:
             out[at + 1 : last + 1] = [False] * (last - at)
     return out
+
+
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The token that a trained answer ends in with this tokenizer's template: generation must stop there.
+
+    It need not be the end-of-sequence token: a base model stops at ``<|endoftext|>``, and its template ends turns otherwise.
+    """
+    from jinja2.exceptions import TemplateError
+
+    said = (Message("user", "Hello"), Message("assistant", "Hello"))
+    try:
+        row = render_example(tokenizer, said, max_tokens=10**9, where="a greeting")
+    except (InputError, TemplateError, TypeError, ValueError):  # the rows themselves will say what is wrong
+        return None if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
+    return row.ids[max(i for i, flag in enumerate(row.trained) if flag)]
 
 
 def end_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -10,45 +10,41 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from groundtune import registry
 from groundtune.config import TuneConfig
-from groundtune.dataset.prompts import closed_book, numbered, with_passages
-from groundtune.dataset.render import TokenRow, Truncation, render_example, windows
+from groundtune.dataset.render import VERSION as RENDER_VERSION
+from groundtune.dataset.render import TokenRow, render_example
 from groundtune.errors import ConfigError, InputError, UnknownNameError
+from groundtune.methods._finished import (
+    check_changed,
+    check_reload,
+    check_template,
+    is_quantized,
+    stop_where_turns_end,
+    template_digest,
+)
+from groundtune.methods._material import Material, gather, token_rows, training_conversations
+from groundtune.methods._overlap import nearly_trained
 from groundtune.methods._setup import Backend, ClosedBook, Setup
 from groundtune.nn.checkpoints import BUNDLED_FOLDER
-from groundtune.records import Conversation, Example, Message
+from groundtune.records import Example
 from groundtune.system import System
 from groundtune.workspace import digest, folder_digest
 
+if TYPE_CHECKING:
+    from groundtune.training.learned_rows import ShownRow
+
 #: which method `groundtune tune` ran last: what the System `tuned` stands for
 LAST = "tuned.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What a run is trained on.
-
-    Attributes:
-        train, validation: conversations with what an error calls them.
-        documents: files the rows come from; `complete` where that is all of them.
-        watched: group -> conversations whose loss is taken before and after, never trained on but for "trained".
-    """
-
-    train: list[tuple[str, Conversation]]
-    validation: list[tuple[str, Conversation]]
-    documents: tuple[str, ...]
-    complete: bool
-    watched: dict[str, list[tuple[str, Conversation]]]
+#: says something before or while training, to people
+Announce = Callable[[str], None]
 
 
 def causal_methods() -> list[str]:
@@ -113,8 +109,14 @@ def last_method(setup: Setup) -> str:
         return setup.config.tune.method
 
 
-def tune(setup: Setup, name: str | None = None, *, progress: Any = None) -> tuple[Path, bool]:
+def tune(
+    setup: Setup, name: str | None = None, *, progress: Any = None, announce: Announce = lambda _: None
+) -> tuple[Path, bool]:
     """Train by a method; the artifact ``runs/<method>`` and whether it was made now.
+
+    Args:
+        progress: called after every optimizer step.
+        announce: told, before training, what is trained on and what is odd about it.
 
     Raises:
         InputError: no training rows, or one that does not fit the model's context. ConfigError: a wrong option, or a
@@ -126,10 +128,17 @@ def tune(setup: Setup, name: str | None = None, *, progress: Any = None) -> tupl
     if hasattr(module, "tune"):
         made: tuple[Path, bool] = module.tune(setup, config, progress=progress)
         return made
-    return tune_into(setup, config, artifact(name), progress=progress)
+    return tune_into(setup, config, artifact(name), progress=progress, announce=announce)
 
 
-def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = None) -> tuple[Path, bool]:
+def tune_into(
+    setup: Setup,
+    config: TuneConfig,
+    name: str,
+    *,
+    progress: Any = None,
+    announce: Announce = lambda note: None,
+) -> tuple[Path, bool]:
     """Train by a method of this path; the artifact of that name and whether it was made now. Raises as :func:`tune`."""
     from groundtune.nn.checkpoints import model_path
 
@@ -137,6 +146,26 @@ def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = No
     if not hasattr(module, "attach"):
         raise ConfigError(f"{config.method} cannot be swept", expected=f"one of {', '.join(causal_methods())}")
     options = options_of(module, config)
+    _check_pairs(setup, module, config)
+    material = gather(setup, config)
+    base = model_path(setup.resolve(setup.config.model))
+    inputs = {
+        "version": [3, RENDER_VERSION],
+        "model": model_identity(base),
+        "config": config.model_dump(exclude={"guards", "report_to", "save_every_steps"}),
+        "seed": setup.config.seed,
+        "rows": digest([[w, str(c)] for w, c in material.train]),
+        "validation": digest([[w, str(c)] for w, c in material.validation]),
+    }
+    return setup.workspace.make(
+        name,
+        inputs,
+        lambda folder: _train(base, module, options, material, config, inputs, folder, progress, announce),
+    )
+
+
+def _check_pairs(setup: Setup, module: ModuleType, config: TuneConfig) -> None:
+    """Refuse settings that do not go together."""
     if setup.config.model.startswith(("openai:", "echo:")):
         raise InputError(
             f"{setup.config.model} cannot be fine-tuned here: its weights are not on this machine",
@@ -148,172 +177,23 @@ def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = No
             f"tune.packing: rows cannot be packed with {config.method}: its learnt prompt would stand before the first row alone",
             next_step="set tune.packing: false",
         )
-    material = gather(setup, config)
-    base = model_path(setup.resolve(setup.config.model))
-    inputs = {
-        "version": 2,
-        "model": folder_digest(Path(base)) if Path(base).is_dir() else base,
-        "config": config.model_dump(exclude={"guards", "report_to", "save_every_steps"}),
-        "seed": setup.config.seed,
-        "rows": digest([[w, str(c)] for w, c in material.train]),
-        "validation": digest([[w, str(c)] for w, c in material.validation]),
-    }
-    return setup.workspace.make(
-        name,
-        inputs,
-        lambda folder: _train(base, module, options, material, config, inputs, folder, progress),
-    )
-
-
-# ---------------------------------------------------------------- material
-
-
-def gather(setup: Setup, config: TuneConfig) -> Material:
-    """The rows of ``tune.data``, or of the project's questions.
-
-    Raises:
-        InputError: none, faulty ones, or validation rows that are also trained on.
-    """
-    material = _of_files(setup, config) if config.data else _of_questions(setup)
-    if config.validation_share and not material.validation:
-        material = _held_back(material, config.validation_share)
-    known = {_key(c) for _, c in material.train}
-    seen = [where for where, c in material.validation if _key(c) in known]
-    if seen:
-        raise InputError(
-            f"{len(seen)} validation rows are trained on, too: {', '.join(seen[:3])}",
-            expected="validation rows that training never sees",
-            next_step="groundtune dataset split makes parts that share nothing",
+    if config.gradient_checkpointing and not getattr(module, "CHECKPOINTS", True):
+        raise ConfigError(
+            f"tune.gradient_checkpointing: not with {config.method}: the prefix stands in the cache, which a layer that is computed again would fill twice",
+            next_step="set tune.gradient_checkpointing: false; a frozen model needs little memory",
         )
-    return material
 
 
-def _held_back(material: Material, share: float) -> Material:
-    """A share of the training rows as validation rows, chosen by their prompts' hashes, so that equal prompts stay together."""
-    limit = int(share * 2**32)
-    asked = {_key(c) for _, c in material.watched["trained"]}  # of questions: without those behind their passage
-    keys = [_key(c) for _, c in material.train]
-    chosen = [key in asked and zlib.crc32(str(key).encode()) < limit for key in keys]
-    train = [row for row, out in zip(material.train, chosen, strict=True) if not out]
-    validation = [row for row, out in zip(material.train, chosen, strict=True) if out]
-    if not train or not validation:
-        raise InputError(
-            f"{len(material.train)} rows are too few to hold back {share:.0%} of them", expected="more training rows"
-        )
-    watched = {**material.watched, "trained": [r for r in material.watched["trained"] if r not in validation]}
-    return replace(material, train=train, validation=validation, watched={**watched, "validation": validation})
+def model_identity(base: str) -> str:
+    """What tells a base model with its tokenizer and template from another: its files, or its commit on the hub."""
+    if Path(base).is_dir():
+        return folder_digest(Path(base))
+    from transformers.utils.hub import cached_file
 
-
-def _key(conversation: Conversation) -> int:
-    from groundtune.dataset.item_text import key_of, prompt_of
-
-    return key_of(prompt_of(conversation))
-
-
-def _of_files(setup: Setup, config: TuneConfig) -> Material:
-    assert config.data is not None
-    train = read_conversations(setup.workspace.root / config.data)
-    validation = read_conversations(setup.workspace.root / config.validation) if config.validation else []
-    documents = tuple(sorted({c.source for _, c in train if c.source}))
-    watched = {"trained": train, **({"validation": validation} if validation else {})}
-    return Material(train, validation, documents, all(c.source for _, c in train), watched)
-
-
-def read_conversations(path: Path) -> list[tuple[str, Conversation]]:
-    """Every conversation of a dataset file in any format, with its place.
-
-    Raises:
-        InputError: no file, no rows, or faulty ones: nothing is left out in silence.
-    """
-    from groundtune.dataset.files.items import read_items
-
-    out: list[tuple[str, Conversation]] = []
-    faults: list[str] = []
-    for item in read_items(path):
-        where = f"{path}:{item.line}"
-        if item.item is None:
-            faults.append(f"{where}: {item.fault}")
-        elif isinstance(item.item, Conversation):
-            out.append((where, item.item))
-        else:
-            faults.append(f"{where}: a preference pair, which `groundtune align` trains on")
-    if faults:
-        raise InputError(
-            f"{len(faults)} rows cannot be trained on; the first: {faults[0]}",
-            expected="conversations",
-            next_step=f"groundtune dataset check {path} --quarantine faulty.jsonl",
-        )
-    if not out:
-        raise InputError(f"{path}: holds no conversation", expected="one example a row")
-    return out
-
-
-def _of_questions(setup: Setup) -> Material:
-    examples = setup.training_examples()
-    if not examples:
-        raise InputError(
-            f"{setup.questions_path}: no question in the split 'train' has an answer",
-            expected="questions to train on",
-            next_step='add rows with "split": "train", or name a dataset file under tune.data',
-        )
-    splits: dict[str, list[Example]] = {}
-    for example in setup.examples:
-        if example.references:
-            splits.setdefault(example.split, []).append(example)
-    asked = {split: _questions(rows) for split, rows in splits.items()}
-    watched = {"trained": asked["train"]}
-    watched |= {name: rows for name, rows in asked.items() if name not in ("train", "validation")}
-    return Material(
-        training_conversations(examples),
-        asked.get("validation", []),
-        tuple(sorted({p.document for e in examples for p in e.passages})),
-        all(e.passages for e in examples),
-        watched,
-    )
-
-
-def _questions(examples: Sequence[Example]) -> list[tuple[str, Conversation]]:
-    return [
-        (f"example {e.id}", Conversation((*closed_book(e.question), Message("assistant", e.references[0]))))
-        for e in examples
-    ]
-
-
-def training_conversations(examples: Sequence[Example], *, with_reading: bool = True) -> list[tuple[str, Conversation]]:
-    """Questions as conversations to train on; see the module's head."""
-    out: list[tuple[str, Conversation]] = []
-    read: set[str] = set()
-    for example, asked in zip(examples, _questions(examples), strict=True):
-        out.append(asked)
-        if with_reading and example.passages and example.fact not in read:
-            read.add(example.fact)
-            places = [numbered(n, p.document, p.page, p.text) for n, p in enumerate(example.passages, 1)]
-            answer = Message("assistant", example.references[0])
-            out.append((f"example {example.id}", Conversation((*with_passages(places, example.question), answer))))
-    return out
-
-
-def token_rows(
-    tokenizer: Any,
-    conversations: Sequence[tuple[str, Conversation]],
-    *,
-    max_tokens: int,
-    truncation: Truncation = "error",
-) -> tuple[list[TokenRow], int]:
-    """Conversations as rows to train on, and how many were over the limit and left out or cut into windows."""
-    rows: list[TokenRow] = []
-    over = 0
-    for where, c in conversations:
-        row = render_example(
-            tokenizer, c.messages, max_tokens=max_tokens, where=where, tools=c.tools, truncation=truncation
-        )
-        if len(row.ids) <= max_tokens:
-            rows.append(row)
-            continue
-        over += 1
-        if truncation == "window":
-            rows.extend(windows(row, max_tokens))
-    return rows, over
+    try:
+        return f"{base}@{Path(str(cached_file(base, 'config.json'))).parent.name}"
+    except OSError:  # not here and not to be had: loading it says so better
+        return base
 
 
 # ---------------------------------------------------------------- training
@@ -328,17 +208,20 @@ def _train(
     inputs: Mapping[str, Any],
     folder: Path,
     progress: Any,
+    announce: Announce,
 ) -> Mapping[str, Any]:
     from groundtune.nn.checkpoints import load_model
     from groundtune.training import learned
     from groundtune.training.data import PackedBatches, RowBatches
+    from groundtune.training.embedding_guards import check_embeddings
+    from groundtune.training.learned_rows import shown_row
     from groundtune.training.packing import prepare
     from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
 
     started, seed = time.perf_counter(), int(inputs["seed"])
     model, tokenizer, context = open_for_training(base, seed, getattr(module, "load", None))
     limit = min(context, config.max_tokens or context)
-    rows, over = token_rows(tokenizer, material.train, max_tokens=limit, truncation=config.truncation)
+    rows, lengths = token_rows(tokenizer, material.train, max_tokens=limit, truncation=config.truncation)
     if not rows:
         raise InputError(
             f"none of {len(material.train)} rows fits into {limit} tokens",
@@ -346,13 +229,18 @@ def _train(
             next_step="set tune.truncation: window, or choose a model with a longer context",
         )
     validation, _ = token_rows(tokenizer, material.validation, max_tokens=limit, truncation="drop")
+    oddities = _oddities(material, len(validation))
+    for note in (str(lengths), _share(rows), *oddities):
+        announce(note)
     kind = PackedBatches if config.packing else RowBatches
     batches: Any = kind(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
     if config.packing:
         prepare(model, rows)
     watched = learned.groups(tokenizer, material.watched, max_tokens=context, seed=seed)
-    before = learned.losses(model, watched)
+    before, start = learned.losses(model, watched), learned.logits(model, rows[:2])
     model = module.attach(model, options, base=base)
+    if config.guards:
+        check_embeddings(model, tokenizer, rows)
     if hasattr(module, "over"):
         batches = module.over(model, options, batches, folder / "checkpoints")
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -380,6 +268,9 @@ def _train(
         identity={"model": inputs["model"], "template": template, "options": options.model_dump()},
         progress=progress,
     )
+    if config.guards:
+        check_changed(start, learned.logits(model, rows[:2]))
+        stop_where_turns_end(model, tokenizer)
     save: Any = getattr(module, "save", None) or (lambda model, folder: model.save_pretrained(folder))
     save(model, folder / "weights")
     tokenizer.save_pretrained(folder / "weights")
@@ -390,11 +281,12 @@ def _train(
         "base": base,
         "adapter": (folder / "weights" / "adapter_config.json").exists(),
         "rows": len(rows),
-        "rows_over_limit": over,
+        "rows_over_limit": lengths.over,
+        "lengths": lengths.figures(),
         "documents": list(material.documents),
         "documents_complete": material.complete,
-        "tokens": sum(len(r.ids) for r in rows) * config.epochs,
-        "trained_tokens": sum(sum(r.trained) for r in rows) * config.epochs,
+        "tokens": result.tokens,
+        "trained_tokens": result.trained_tokens,
         "trainable_parameters": trainable,
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": result.steps,
@@ -405,58 +297,60 @@ def _train(
         "stopped_early": result.stopped_early,
         "precision": result.precision,
         "template": template,
+        "notes": oddities,
         "learned": {name: {"before": before[name], "after": after[name]} for name in before},
     }
     if config.guards:
         figures["reload_difference"] = check_reload(model, tokenizer, base, folder / "weights", figures["adapter"])
+        check_template(folder / "weights", template)
     discard_checkpoints(folder / "checkpoints")
     (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
-    learned.write_page(folder / "learned.html", figures, result.losses)
+    first = shown_row(material.train[0][0], rows[0], tokenizer, limit)
+    learned.write_page(folder / "learned.html", figures, result.losses, row=first, lengths=lengths)
     figures["seconds"] = round(time.perf_counter() - started, 2)
     figures["disk_bytes"] = sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file())
     return figures
 
 
-def template_digest(tokenizer: Any) -> str:
-    """SHA-256 of a tokenizer's chat template; what is trained with one is not served with another."""
-    return digest(tokenizer.chat_template)
+def _share(rows: Sequence[TokenRow]) -> str:
+    trained, tokens = sum(sum(r.trained) for r in rows), sum(len(r.ids) for r in rows)
+    return f"the loss is on {trained / tokens:.0%} of the tokens: answers and the marks that end them"
 
 
-def check_reload(model: Any, tokenizer: Any, base: str, weights: Path, adapter: bool) -> float:
-    """The finished weights read back as an answering process reads them: logits must be those of the trained model.
+def _oddities(material: Material, validation: int) -> list[str]:
+    """What a person should know about the rows before training; ``validation``: how many rows there are to validate on."""
+    notes = []
+    near = nearly_trained(material.train, material.validation)
+    if near:
+        pairs = "; ".join(f"{a} like {b}" for a, b in near[:3])
+        notes.append(
+            f"{len(near)} of {len(material.validation)} validation rows are nearly trained ones, their loss says little: {pairs}"
+        )
+    if not validation:
+        notes.append("no validation rows: the weights are those of the last step, and nothing shows when to stop")
+    return notes
 
-    A probe of the logits stays beside the weights, and whoever loads them looks at it again. An adapter that was trained
-    over a 4-bit base answers over the 16- or 32-bit one: its probe is of that.
 
-    Returns:
-        Largest difference of a logit, in standard deviations of the logits.
+def training_row(setup: Setup, name: str, number: int) -> ShownRow:
+    """A row as a method trains on it, by its number from 1, to be looked at; nothing is trained.
 
     Raises:
-        TrainingError: they differ: an adapter not applied, a merge gone wrong, a head untied.
+        ConfigError: a method whose rows are no chats. InputError: no such row, or one that cannot be trained on.
     """
-    from groundtune.nn.checkpoints import load_model
-    from groundtune.nn.probe import check_probe, save_probe
-    from groundtune.training.guards import TrainingError
+    from groundtune.nn.checkpoints import open_tokenizer
+    from groundtune.training.learned_rows import shown_row
 
-    quantized = is_quantized(model)
-    if not quantized:
-        save_probe(weights, model, tokenizer)
-    try:
-        loaded, _ = load_model(base, adapter=str(weights)) if adapter else load_model(str(weights))
-        if quantized:
-            save_probe(weights, loaded, tokenizer)
-        return check_probe(loaded, weights)
-    except InputError as error:
-        raise TrainingError(
-            f"{weights}: the weights read back are not those that were trained: {error.problem}",
-            next_step="please report this; the checkpoints are still there",
-        ) from None
-
-
-def is_quantized(model: Any) -> bool:
-    """Whether a model's base is held in 4 bits."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return bool(getattr(base, "is_loaded_in_4bit", False))
+    if hasattr(check_method(name), "tune"):
+        raise ConfigError(f"the rows of {name} are no chats", expected=f"one of {', '.join(causal_methods())}")
+    config = settings_for(setup, name)
+    train = gather(setup, config).train
+    if not 1 <= number <= len(train):
+        raise InputError(f"no row {number}", expected=f"1 to {len(train)}")
+    tokenizer, context = open_tokenizer(setup.resolve(setup.config.model))
+    limit = min(context, config.max_tokens or context)
+    where, c = train[number - 1]
+    row = render_example(tokenizer, c.messages, max_tokens=limit, where=where, tools=c.tools, truncation="drop")
+    return shown_row(where, row, tokenizer, limit)
 
 
 def peak_rate(module: ModuleType, config: TuneConfig, base: str) -> float:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 RATE, RATE_BUNDLED = 1e-2, 3e-2
 #: a packed row has one prefix for many documents
 PACKS = False
+#: the prefix stands in the cache, which a layer that is computed again would fill twice
+CHECKPOINTS = False
 #: stays beside the model when answering
 MERGES = False
 

@@ -168,11 +168,16 @@ def open_merged(source: Source) -> tuple[Any, Any]:
         return model, tokenizer
     from peft import PeftModel
 
-    from groundtune.nn.adapters import merge_lora
+    from groundtune.nn.adapters.apply import apply_adapter, is_mergeable
 
+    if not is_mergeable(source.adapter):
+        raise InputError(
+            f"{source.adapter}: an adapter of this kind stays beside the model, it cannot be merged",
+            next_step="--format adapter",
+        )
     refuse_merge(model, source.base, str(source.adapter))
     plain_NV = probe_logits(model, tokenizer)
-    merge_lora(model, source.adapter)
+    apply_adapter(model, source.adapter)
     merged_NV = probe_logits(model, tokenizer)
     if compare_logits(plain_NV, merged_NV).largest == 0:
         raise ExportError(

@@ -1,7 +1,8 @@
 """Attention within each document of a packed row: a transformers attention function named ``per_document``.
 
 Many rows stand one behind the other in one sequence; each attends to itself alone. One scaled-dot-product call a
-document, so that no mask of the whole square is ever formed. Leaves out which rows are packed (``dataset.pack``) and the check that a model's
+document, so that no mask of the whole square is ever formed. A batch that names no bounds holds one document a row, padded
+on the right: that is how a model trained on packed rows is validated. Leaves out which rows are packed (``dataset.pack``) and the check that a model's
 packed logits are its unpacked ones (``training.packing``).
 """
 
@@ -27,11 +28,11 @@ def _attention(
     cu_seq_lens_q: torch.Tensor | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each document (B batch of 1, H query heads, G key heads, T tokens, D head size)."""
-    if cu_seq_lens_q is None or attention_mask is not None:
-        raise ValueError(f"attention {NAME!r} needs cu_seq_lens_q and takes no mask")
+    """Causal attention inside each document (B batch, 1 where packed, H query heads, G key heads, T tokens, D head size)."""
+    if attention_mask is not None or query_BHTD.shape[2] != key_BGTD.shape[2]:
+        raise ValueError(f"attention {NAME!r} takes no mask and no cache")
     grouped = query_BHTD.shape[1] != key_BGTD.shape[1]
-    bounds = cu_seq_lens_q.tolist()
+    bounds = [0, query_BHTD.shape[2]] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
     parts = [
         torch.nn.functional.scaled_dot_product_attention(
             query_BHTD[:, :, a:b],

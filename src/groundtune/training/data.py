@@ -70,6 +70,10 @@ class _TokenRowBatches(PlannedBatches):
         row = self.rows[number]
         return array("q", row.ids).tobytes() + bytes(row.trained)
 
+    def trained_of(self, step: int) -> int:
+        """Tokens of a micro-batch that count in the loss."""
+        return sum(sum(self.rows[i].trained[1:]) for i in self.plan[step])
+
 
 class RowBatches(_TokenRowBatches):
     """Micro-batches of token rows under a token budget; see :func:`groundtune.dataset.pack.plan_batches`."""

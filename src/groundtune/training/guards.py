@@ -1,12 +1,14 @@
 """What must never go wrong in silence while weights change, checked in every run (``docs/guards.md`` lists all).
 
 Cheap by design: a look at the gradients of the first three steps, at each step's loss, and at what a checkpoint was made
-from. Leaves out packing (``packing``), the rows' own faults (``dataset.render``) and the finished weights (``nn.probe``).
+from. Leaves out embeddings (``embedding_guards``), packing (``packing``), the rows' own faults (``dataset.render``) and the
+finished weights (``methods._tuning``).
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -25,8 +27,8 @@ class TrainingError(GroundtuneError):
     """A run that would end in weights that are not what was meant."""
 
 
-class DivergedError(TrainingError, FloatingPointError):
-    """The loss is not a number."""
+class LossError(TrainingError, FloatingPointError):
+    """A loss that is no number."""
 
 
 class GradientWatch:
@@ -68,14 +70,25 @@ class GradientWatch:
         )
 
 
+def nothing_supervised(step: int) -> TrainingError:
+    """The fault of an optimizer step whose loss would be over nothing: 0, or no number, and no gradient."""
+    return TrainingError(
+        f"optimizer step {step} has no token to train on: every label of its rows is masked out",
+        expected="a trained token in every step",
+        next_step="groundtune dataset check names the rows; groundtune tune --show-row 1 shows what is trained",
+    )
+
+
 def check_loss(loss: float, step: int) -> None:
     """Stop at the first loss that is no number.
 
     Raises:
-        DivergedError: it is not finite.
+        LossError: it is not finite.
     """
-    if loss != loss or loss in (float("inf"), float("-inf")):
-        raise DivergedError(f"the loss of step {step} is not a number; lower the learning rate (tune.learning_rate)")
+    if not math.isfinite(loss):
+        raise LossError(
+            f"the loss of step {step} is not a number", next_step="lower the learning rate (tune.learning_rate)"
+        )
 
 
 def versions() -> dict[str, str]:

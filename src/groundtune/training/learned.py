@@ -14,6 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from groundtune.dataset.lengths import Lengths
 from groundtune.dataset.render import TokenRow, render_example
 from groundtune.errors import InputError
 from groundtune.page.curves import STYLE, Curve, curves, smoothed
@@ -21,6 +24,7 @@ from groundtune.page.document import PageSection, render_document
 from groundtune.page.parts import scroll
 from groundtune.page.text import esc, plain
 from groundtune.training.data import RowBatches
+from groundtune.training.learned_rows import ShownRow, lengths_section, row_section, style
 from groundtune.training.objectives import mean_loss
 from groundtune.training.trainer import Validate
 
@@ -66,6 +70,15 @@ def validator(rows: Sequence[TokenRow], batch_tokens: int) -> Validate:
     return lambda model: {"loss": mean_loss(model, batches)}
 
 
+@torch.no_grad()
+def logits(model: Any, rows: Sequence[TokenRow]) -> torch.Tensor:
+    """Logits (T, V) of the last eight positions of rows that go through a model one by one, in float32 on the CPU."""
+    model.eval()
+    device = next(model.parameters()).device
+    ids = [torch.tensor([row.ids], device=device) for row in rows]
+    return torch.cat([model(input_ids=ids_1T, use_cache=False).logits[0, -8:].float().cpu() for ids_1T in ids])
+
+
 def verdict(learned: Mapping[str, Mapping[str, float]]) -> list[str]:
     """What the losses say, in sentences; the first is the answer to the question."""
     said = []
@@ -97,8 +110,15 @@ def verdict(learned: Mapping[str, Mapping[str, float]]) -> list[str]:
     return said
 
 
-def write_page(path: Path, figures: Mapping[str, Any], steps: Sequence[tuple[int, float]]) -> None:
-    """The page of a run: the verdict, the losses before and after, the loss over the steps."""
+def write_page(
+    path: Path,
+    figures: Mapping[str, Any],
+    steps: Sequence[tuple[int, float]],
+    *,
+    row: ShownRow | None = None,
+    lengths: Lengths | None = None,
+) -> None:
+    """The page of a run: the verdict, the losses before and after, the loss over the steps, a row and the rows' lengths."""
     said = verdict(figures["learned"])
     rows = "".join(
         f"<tr><th scope=row>{esc(plain(name))}</th><td>{v['before']:.3f}</td><td>{v['after']:.3f}</td><td>{v['after'] - v['before']:+.3f}</td></tr>"
@@ -113,6 +133,7 @@ def write_page(path: Path, figures: Mapping[str, Any], steps: Sequence[tuple[int
     ]
     if figures.get("rows_over_limit"):
         notes.append(f"{figures['rows_over_limit']} rows were longer than the limit.")
+    notes += [f"{note[:1].upper()}{note[1:]}." for note in figures.get("notes", ())]
     if figures.get("best_step") is not None:
         early = ", stopped early" if figures.get("stopped_early") else ""
         notes.append(f"The weights are those of step {figures['best_step']}, the best on the validation rows{early}.")
@@ -131,6 +152,8 @@ def write_page(path: Path, figures: Mapping[str, Any], steps: Sequence[tuple[int
                 f'<p class="lead">Mean cross-entropy in nats of the answers; of every token in plain text. Lower is better.</p>{scroll("Losses before and after training", head + f"<tbody>{rows}</tbody>")}',
             ),
             PageSection("steps", "Steps", "Over the steps", curves(lines, value="loss, nats a token")),
+            PageSection("row", "A row", "What a row trains", row_section(row) if row else ""),
+            PageSection("lengths", "Lengths", "Lengths", lengths_section(lengths) if lengths else ""),
             PageSection(
                 "run",
                 "The run",
@@ -138,7 +161,7 @@ def write_page(path: Path, figures: Mapping[str, Any], steps: Sequence[tuple[int
                 '<ul class="notes">' + "".join(f"<li>{esc(n)}</li>" for n in notes) + "</ul>",
             ),
         ],
-        style=STYLE,
+        style=(style() if row or lengths else "") + STYLE,
         top=f'<header class="top"><h1><b>groundtune</b> Did it learn? {esc(figures["method"])}</h1><p class="verdict">{esc(said[0] if said else "")}</p><ul class="because">{because}</ul></header>',
         footer="",
     )

@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from groundtune.errors import ConfigError
 from groundtune.nn.precision import Precision, precision
-from groundtune.training.guards import check_identity, versions
+from groundtune.training.guards import check_identity, nothing_supervised, versions
 from groundtune.training.objectives import CAUSAL, Objective
 from groundtune.training.watch import (
     WHOLE,
@@ -94,6 +94,8 @@ class TrainResult:
         best_step: whose weights the model has now; None: the last's, nothing was validated.
         stopped_early: ended before all steps, since validation did not get better.
         precision: number format of the forward pass, and why.
+        tokens, trained_tokens: of the batches that were trained on, steps before a resume included, validation, padding and
+            what an early stop left out not; those that count in the loss. None where the batches do not say.
     """
 
     steps: int
@@ -105,6 +107,8 @@ class TrainResult:
     best_step: int | None = None
     stopped_early: bool = False
     precision: str = ""
+    tokens: int | None = None
+    trained_tokens: int | None = None
 
 
 class _Trainer(Trainer):
@@ -112,6 +116,7 @@ class _Trainer(Trainer):
 
     objective: Objective = CAUSAL
     validate: Validate | None = None
+    guards: bool = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -124,7 +129,10 @@ class _Trainer(Trainer):
         return (loss, {}) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
-        return max(1, sum(self.objective.count(batch) for batch in batch_samples))
+        count = sum(self.objective.count(batch) for batch in batch_samples)
+        if not count and batch_samples and self.guards:
+            raise nothing_supervised(self.state.global_step + 1)
+        return max(1, count)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:  # batches come shuffled
         rows: Any = train_dataset if train_dataset is not None else self.train_dataset
@@ -183,9 +191,8 @@ def train(
 
     Raises:
         ConfigError: no steps, or a checkpoint that something else wrote. TrainingError: a weight gets no gradient.
-        DivergedError: the loss is not a number. KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk.
+        LossError: the loss is not a number. KeyboardInterrupt: after Ctrl-C, with a checkpoint on disk.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     disable_progress_bar()  # of writing shards, beside ours
     folder.mkdir(parents=True, exist_ok=True)
     for half in folder.glob("checkpoint-*"):
@@ -197,8 +204,8 @@ def train(
     checkpoint = get_last_checkpoint(str(folder))
     own = {"batches": _fingerprint(batches), "settings": _of_weights(settings), "objective": objective.name}
     check_identity(folder, {**own, **(identity or {}), "versions": versions()}, resuming=checkpoint is not None)
-    sizes = _step_tokens(batches, settings.accumulation)
-    watch, interrupt = Watch(progress, sizes, guards=settings.guards), Interrupt(save=bool(settings.save_every_steps))
+    watch = Watch(progress, _of_step(batches, "tokens_of", settings), guards=settings.guards)
+    interrupt = Interrupt(save=bool(settings.save_every_steps))
     callbacks: list[Any] = [watch, interrupt]
     if validate is not None:
         callbacks.append(_validation(batches, settings, steps, folder))
@@ -210,7 +217,7 @@ def train(
         data_collator=lambda items: items[0],
         callbacks=callbacks,
     )
-    trainer.objective, trainer.validate = objective, validate
+    trainer.objective, trainer.validate, trainer.guards = objective, validate, settings.guards
     for noisy in list(trainer.callback_handler.callbacks):
         if type(noisy).__name__ in {"PrinterCallback", "ProgressCallback", "NotebookProgressCallback"}:
             trainer.remove_callback(noisy)
@@ -236,6 +243,8 @@ def train(
         best_step=best,
         stopped_early=trainer.state.global_step < steps,
         precision=str(number_format),
+        tokens=_total(_of_step(batches, "tokens_of", settings), trainer.state.global_step),
+        trained_tokens=_total(_of_step(batches, "trained_of", settings), trainer.state.global_step),
     )
 
 
@@ -254,13 +263,17 @@ def _fingerprint(batches: Any) -> str:
     return str(made()) if made else f"{len(batches)} batches"
 
 
-def _step_tokens(batches: Any, accumulation: int) -> Callable[[int], int]:
-    """How many tokens an optimizer step's batches have, by its number; 0 where they do not say."""
-    sizes: Any = getattr(batches, "tokens_of", None)
-    if sizes is None:
-        return lambda step: 0
-    last = len(batches)
-    return lambda step: sum(sizes(n) for n in range((step - 1) * accumulation, min(step * accumulation, last)))
+def _of_step(batches: Any, what: str, settings: TrainSettings) -> Callable[[int], int] | None:
+    """A count of an optimizer step's batches by the step's number, 1 and up; None where they do not say."""
+    count: Any = getattr(batches, what, None)
+    if count is None:
+        return None
+    each, last = settings.accumulation, len(batches)
+    return lambda step: sum(count(n) for n in range((step - 1) * each, min(step * each, last)))
+
+
+def _total(of_step: Callable[[int], int] | None, steps: int) -> int | None:
+    return None if of_step is None else sum(of_step(step) for step in range(1, steps + 1))
 
 
 def _validation(batches: Any, settings: TrainSettings, steps: int, folder: Path) -> Validation:

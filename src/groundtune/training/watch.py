@@ -32,7 +32,8 @@ class Status:
 
     Attributes:
         loss: of this step, in the objective's unit.
-        tokens_per_second: tokens in all positions, padding included, a second of this process' steps; 0 if unknown.
+        tokens_per_second: tokens trained on, padding not counted, a second of this process' optimizer steps: neither
+            validation nor steps before a resume make it more or less; 0 if unknown.
         memory_bytes: held by this process now (on a GPU: the most it has allocated there).
         validation: the last validation's loss, if there was one.
     """
@@ -60,11 +61,23 @@ Progress = Callable[[int, int, Status], None]
 class Watch(TrainerCallback):
     """Feeds the progress bar, looks at losses and gradients, and marks a checkpoint as whole once all of it is on disk."""
 
-    def __init__(self, progress: Progress | None, step_tokens: Callable[[int], int], *, guards: bool) -> None:
+    def __init__(self, progress: Progress | None, step_tokens: Callable[[int], int] | None, *, guards: bool) -> None:
         self.progress, self.step_tokens = progress, step_tokens
         self.gradients = GradientWatch() if guards else None
         self.validation: float | None = None
-        self.tokens, self.began = 0, time.perf_counter()
+        self.tokens, self.seconds, self.began = 0, 0.0, time.perf_counter()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock."""
+        self.began = time.perf_counter()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Stop the clock; count the step's tokens."""
+        self.seconds += time.perf_counter() - self.began
+        if self.progress and self.step_tokens:
+            self.tokens += self.step_tokens(state.global_step)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
@@ -81,10 +94,9 @@ class Watch(TrainerCallback):
             self.validation = float(logs["eval_loss"])
         if logs and "loss" in logs:
             check_loss(float(logs["loss"]), state.global_step)
-            self.tokens += self.step_tokens(state.global_step)
             if self.progress:
-                seconds = max(1e-9, time.perf_counter() - self.began)
-                status = Status(float(logs["loss"]), self.tokens / seconds, _memory_bytes(), self.validation)
+                speed = self.tokens / max(1e-9, self.seconds)
+                status = Status(float(logs["loss"]), speed, _memory_bytes(), self.validation)
                 self.progress(state.global_step, state.max_steps, status)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

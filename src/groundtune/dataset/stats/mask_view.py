@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from groundtune.page.text import count, esc, percent
@@ -26,18 +26,20 @@ def coloured(example: Mapping[str, Any], context_tokens: int, *, opened: bool) -
     )
     if not example["fits"]:
         told += f', <b class="wrong">{count(example["tokens"] - context_tokens)} too many</b>'
+    tokens = spans(example["pieces"], context_tokens)
     long = " long" if example["tokens"] > 150 else ""
     return (
         f'<details class="example"{" open" if opened else ""}><summary>{told}</summary>'
-        f'<div class="tokens{long}" dir="auto">{_spans(example, context_tokens)}</div></details>'
+        f'<div class="tokens{long}" dir="auto">{tokens}</div></details>'
     )
 
 
-def _spans(example: Mapping[str, Any], context_tokens: int) -> str:
+def spans(pieces: Sequence[Sequence[Any]], context_tokens: int) -> str:
+    """Tokens, as ``stats.tokens.pieces_of`` gives them, as coloured HTML."""
     parts: list[str] = []
     inside = True
     ends = f"the context of {count(context_tokens)} tokens ends"
-    for text, kind, at in example["pieces"]:
+    for text, kind, at in pieces:
         if kind == "gap":
             among = inside and at + int(text) > context_tokens
             inside = inside and not among

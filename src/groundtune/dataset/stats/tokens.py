@@ -183,11 +183,7 @@ def _piece_figures(counts: np.ndarray[Any, np.dtype[np.int64]], tokenizer: PreTr
 def shown_rows(
     rows: Sequence[SampledRow], lengths: dict[int, int], tokenizer: PreTrainedTokenizerBase, context_tokens: int
 ) -> list[dict[str, Any]]:
-    """Ten rows from the shortest to the longest, evenly spread, with every token's text and part.
-
-    A token is [text, kind, position]; kinds: ``trained``, ``end`` (trained, ends a turn), ``context``, ``mark`` (context,
-    a control token), ``begin`` (beginning of text), ``gap`` (text is the number of tokens left out).
-    """
+    """Ten rows from the shortest to the longest, evenly spread, with every token's text and part (:func:`pieces_of`)."""
     by_length = sorted(
         (row for row in rows if row.number in lengths), key=lambda row: (lengths[row.number], row.number)
     )
@@ -204,13 +200,18 @@ def shown_rows(
                 "trained": sum(rendered.trained),
                 "turns": len(turns_of(row.item)),
                 "fits": len(rendered.ids) <= context_tokens,
-                "pieces": _pieces(rendered, tokenizer),
+                "pieces": pieces_of(rendered, tokenizer),
             }
         )
     return shown
 
 
-def _pieces(row: TokenRow, tokenizer: PreTrainedTokenizerBase) -> list[list[Any]]:
+def pieces_of(row: TokenRow, tokenizer: PreTrainedTokenizerBase) -> list[list[Any]]:
+    """A row's tokens as [text, kind, position], of a long one its first and last.
+
+    Kinds: ``trained``, ``end`` (trained, ends a turn), ``context``, ``mark`` (context, a control token), ``begin`` (beginning
+    of text), ``gap`` (text is the number of tokens left out).
+    """
     ends, special = end_ids(tokenizer), set(tokenizer.all_special_ids)
     special |= {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     size = len(row.ids)

@@ -53,6 +53,11 @@ def apply_adapter(model: Any, folder: Path) -> Any:
     return prompts.merge_by_peft(model, adapter)
 
 
+def is_mergeable(folder: Path) -> bool:
+    """Whether a saved adapter becomes part of the weights, or stays beside them."""
+    return read_adapter(folder).kind in (*BY_HAND, *_MERGED_BY_PEFT)
+
+
 def virtual_tokens(model: Any) -> int:
     """How many places of the context a model's adapter takes for itself: prompt tuning, p-tuning and prefix tuning."""
     return int(getattr(getattr(model, "active_peft_config", None), "num_virtual_tokens", None) or 0)
