@@ -55,10 +55,11 @@ def gather(setup: Setup, config: TuneConfig) -> Material:
 
 def _held_back(material: Material, share: float) -> Material:
     """A share of the training rows as validation rows, chosen by their prompts' hashes, so that equal prompts stay together."""
-    limit = int(share * 2**32)
     asked = {_key(c) for _, c in material.watched["trained"]}  # of questions: without those behind their passage
     keys = [_key(c) for _, c in material.train]
-    chosen = [key in asked and zlib.crc32(str(key).encode()) < limit for key in keys]
+    candidates = sorted(asked & set(keys), key=lambda key: zlib.crc32(str(key).encode()))
+    out_keys = set(candidates[: max(1, round(share * len(candidates)))])
+    chosen = [key in out_keys for key in keys]
     train = [row for row, out in zip(material.train, chosen, strict=True) if not out]
     validation = [row for row, out in zip(material.train, chosen, strict=True) if out]
     if not train or not validation:
