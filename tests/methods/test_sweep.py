@@ -59,7 +59,7 @@ def test_a_rate_too_high_is_seen_beside_one_that_works(setup: Setup, tmp_path: P
     points = _sweep.sweep(setup, grid, progress=progress)
     assert [p.settings["learning_rate"] for p in points] == [0.02, 1e-7, 1e30]
     assert points[0].validation is not None and points[1].validation is not None
-    assert points[0].validation < points[1].validation - 0.5
+    assert points[0].validation < points[1].validation - 0.1
     assert points[2].validation is None and "not a number" in points[2].fault
     page = tmp_path / "sweep.html"
     _sweep.write_page(page, "lora", points)

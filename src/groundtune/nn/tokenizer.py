@@ -20,7 +20,7 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterator[str], *, vocabulary: int, context_tokens: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of exactly ``vocabulary`` entries, special tokens included."""
+    """A byte-level BPE tokenizer of ``vocabulary`` entries, special tokens included; fewer where the texts have no more pieces."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
