@@ -31,7 +31,7 @@ def check_embeddings(model: Any, tokenizer: Any, rows: Sequence[TokenRow]) -> No
         rows: to be trained on.
 
     Raises:
-        ConfigError: a token without a row in the embeddings, or whose row was never trained and will not be.
+        ConfigError: a token without a row in the embeddings, or an added one whose row was never trained and will not be.
         TrainingError: embeddings and output head are one matrix, and training would make two of them.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -48,14 +48,16 @@ def check_embeddings(model: Any, tokenizer: Any, rows: Sequence[TokenRow]) -> No
             next_step="use the tokenizer the model was made with, or resize_token_embeddings and train them (tune.method: full)",
         )
     trainable = any(p.requires_grad for p in embedding.parameters())
-    new = [] if trainable else untrained_rows(weight_VD, used)
+    added = tokenizer.added_tokens_decoder.keys() - {getattr(embedding, "padding_idx", None)}
+    new = [] if trainable else untrained_rows(weight_VD, [i for i in used if i in added])
     if new:
         raise ConfigError(
             f"{_named(tokenizer, new)}: new to the model, and its embeddings are not trained by this method",
             expected="tokens the model knows, or embeddings that are trained",
             next_step="set tune.method: full, or take the tokens out of the tokenizer",
         )
-    if trainable and _one_matrix(base) and head is not None and head.weight.data_ptr() != weight_VD.data_ptr():
+    one = getattr(base.config.get_text_config(), "tie_word_embeddings", False) and head is not None
+    if one and _trained_matrices(embedding, weight_VD) != _trained_matrices(head, weight_VD):
         raise TrainingError(
             "the embeddings and the output head are one matrix in this model, and training would make two of them",
             expected="both trained as one, or neither",
@@ -68,6 +70,8 @@ def untrained_rows(weight_VD: torch.Tensor, used: Sequence[int]) -> list[int]:
 
     A new row that was drawn at random cannot be told from a trained one.
     """
+    if not used:
+        return []
     with torch.no_grad():
         mean_D = weight_VD.mean(0, dtype=torch.float32)
         sample_ND = weight_VD[:: max(1, len(weight_VD) // 2000)].float()
@@ -78,8 +82,9 @@ def untrained_rows(weight_VD: torch.Tensor, used: Sequence[int]) -> list[int]:
     return [i for i, flag in zip(used, (near_N | zero_N).tolist(), strict=True) if flag]
 
 
-def _one_matrix(base: Any) -> bool:
-    return bool(getattr(base.config.get_text_config(), "tie_word_embeddings", False))
+def _trained_matrices(module: Any, like_VD: torch.Tensor) -> set[int]:
+    """Which trained matrices of the embeddings' size a module has, by where they are in memory."""
+    return {p.data_ptr() for p in module.parameters() if p.requires_grad and p.shape == like_VD.shape}
 
 
 def _named(tokenizer: Any, ids: Sequence[int]) -> str:
