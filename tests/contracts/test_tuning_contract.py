@@ -25,6 +25,7 @@ from sample_project import write_project
 #: nats a token by which the loss on the trained rows must fall on a tiny random model (it starts at about ln 400 = 6)
 FALLS = {
     "full": 3.0,
+    "qat": 2.0,
     "layers": 1.5,
     "lora": 1.5,
     "qlora": 1.0,
@@ -37,6 +38,7 @@ FALLS = {
 }
 RATES = {
     "full": 5e-3,
+    "qat": 5e-3,
     "layers": 1e-2,
     "lora": 5e-2,
     "qlora": 5e-2,
@@ -109,7 +111,7 @@ def test_the_loss_falls_and_what_is_read_back_is_what_was_trained(method: str, t
     assert figures["reload_difference"] < 1e-3
     assert (folder / "learned.html").read_text(encoding="utf-8").count('class="curves"') == 1
     assert figures["trainable_parameters"] > 0
-    if method not in ("full", "layers"):
+    if method not in ("full", "qat", "layers"):
         assert figures["trainable_parameters"] < figures["parameters"] / 2
     assert tune(setup)[1] is False  # nothing is trained twice
     answered = build_system(method, setup).answer(as_messages("When do the reading rooms open?"))

@@ -95,6 +95,10 @@ def run_parts(workspace: Workspace, name: str) -> tuple[str, Path | None]:
     """
     from groundtune.errors import UnknownNameError
 
+    if name == "tuned":
+        from groundtune.methods._tuning import read_last
+
+        name = read_last(workspace) or name
     artifact = f"runs/{name.removeprefix('runs/')}"
     manifest = workspace.manifest(artifact)
     if manifest is None:

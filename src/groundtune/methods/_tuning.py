@@ -36,7 +36,7 @@ from groundtune.methods._setup import Backend, ClosedBook, Setup
 from groundtune.nn.checkpoints import BUNDLED_FOLDER
 from groundtune.records import Example
 from groundtune.system import System
-from groundtune.workspace import digest, folder_digest
+from groundtune.workspace import Workspace, digest, folder_digest
 
 if TYPE_CHECKING:
     from groundtune.training.learned_rows import ShownRow
@@ -102,11 +102,16 @@ def check_method(name: str) -> ModuleType:
 
 def last_method(setup: Setup) -> str:
     """The method that ``tune`` ran last, else the config's."""
+    return read_last(setup.workspace) or setup.config.tune.method
+
+
+def read_last(workspace: Workspace) -> str | None:
+    """The method that ``tune`` ran last in a workspace."""
     try:
-        found: Any = json.loads(setup.workspace.path(LAST).read_text(encoding="utf-8"))
+        found: Any = json.loads(workspace.path(LAST).read_text(encoding="utf-8"))
         return str(found["method"])
     except (OSError, ValueError, KeyError, TypeError):
-        return setup.config.tune.method
+        return None
 
 
 def tune(
@@ -166,11 +171,20 @@ def tune_into(
 
 def _check_pairs(setup: Setup, module: ModuleType, config: TuneConfig) -> None:
     """Refuse settings that do not go together."""
+    from groundtune.nn.checkpoints import model_path
+    from groundtune.nn.quantize.files import quantization_of
+
     if setup.config.model.startswith(("openai:", "echo:")):
         raise InputError(
             f"{setup.config.model} cannot be fine-tuned here: its weights are not on this machine",
             expected="pebble, a folder, or a Hugging Face name",
             next_step="choose systems that train nothing: --systems baseline,prompt,few_shot,rag",
+        )
+    if quantization_of(Path(model_path(setup.resolve(setup.config.model)))):
+        raise InputError(
+            f"{setup.config.model}: its weights are quantized, which cannot be trained",
+            expected="a model in 16 or 32 bits",
+            next_step="name the model it was quantized from; qlora holds it in 4 bits while training",
         )
     if config.packing and not getattr(module, "PACKS", True):
         raise ConfigError(
@@ -271,9 +285,11 @@ def _train(
     if config.guards:
         check_changed(start, learned.logits(model, rows[:2]))
         stop_where_turns_end(model, tokenizer)
-    save: Any = getattr(module, "save", None) or (lambda model, folder: model.save_pretrained(folder))
-    save(model, folder / "weights")
-    tokenizer.save_pretrained(folder / "weights")
+    if hasattr(module, "save"):
+        module.save(model, tokenizer, folder / "weights")
+    else:
+        model.save_pretrained(folder / "weights")
+        tokenizer.save_pretrained(folder / "weights")
     answering = load_model(base, adapter=str(folder / "weights"))[0] if is_quantized(model) else model
     after = learned.losses(answering, watched)
     figures: dict[str, Any] = {

@@ -35,8 +35,9 @@ def attach(model: Any, options: Options, *, base: str) -> Any:
     return model
 
 
-def save(model: Any, folder: Path) -> None:
-    """Write the adapters alone."""
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write the adapters and the tokenizer."""
     from groundtune.nn.bottleneck import save_bottleneck
 
     save_bottleneck(model, folder)
+    tokenizer.save_pretrained(folder)
