@@ -26,13 +26,13 @@ from sample_project import write_project
 FALLS = {
     "full": 3.0,
     "qat": 2.0,
-    "layers": 1.5,
-    "lora": 1.5,
-    "qlora": 1.0,
-    "adapter": 0.4,
-    "prompt_tuning": 0.1,
+    "layers": 0.5,
+    "lora": 0.8,
+    "qlora": 0.4,
+    "adapter": 0.3,
+    "prompt_tuning": 0.05,
     "prefix_tuning": 0.1,
-    "p_tuning": 0.1,
+    "p_tuning": 0.05,
     "ia3": 0.2,
     "llama_adapter": 0.1,
 }
@@ -40,11 +40,11 @@ RATES = {
     "full": 5e-3,
     "qat": 5e-3,
     "layers": 1e-2,
-    "lora": 5e-2,
-    "qlora": 5e-2,
+    "lora": 1e-2,
+    "qlora": 2e-2,
     "adapter": 1e-1,
-    "p_tuning": 5e-2,
-    "prompt_tuning": 3e-1,
+    "p_tuning": 2e-2,
+    "prompt_tuning": 5e-2,
 }
 
 

@@ -276,7 +276,7 @@ def test_row_29_prefix_tuning_with_checkpointing_is_refused_in_a_sentence(
     with pytest.raises(ConfigError, match=r"tune\.gradient_checkpointing: not with prefix_tuning"):
         tune(setup)
     monkeypatch.setattr(_tuning, "_check_pairs", lambda *_: None)
-    with pytest.raises(RuntimeError, match="size of tensor a .* must match the size of tensor b"):
+    with pytest.raises(RuntimeError, match=r"size of tensor a .* must match the size of tensor b"):
         tune(setup)
 
 

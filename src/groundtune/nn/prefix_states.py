@@ -130,6 +130,10 @@ class PrefixBatches(Dataset[dict[str, torch.Tensor]]):
         """Tokens of a micro-batch."""
         return int(self.batches.tokens_of(step))
 
+    def trained_of(self, step: int) -> int:
+        """Supervised tokens of a micro-batch."""
+        return int(self.batches.trained_of(step))
+
     def fingerprint(self) -> str:
         """Of the rows and their order; the states follow from them and from the model."""
         return str(self.batches.fingerprint())
