@@ -275,13 +275,22 @@ def test_the_tuned_system_answers_after_compare(compared: tuple[Path, dict[str, 
     assert said["usage"]["completion_tokens"] >= 1
 
 
+def test_tune_shows_a_row_and_trains_nothing(project: Path) -> None:
+    done = run("tune", "--show-row", "1", "--project", project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "<|assistant|>⟦9:30<|end|>⟧" in done.stdout
+    said = run_json("tune", "--show-row", "1", "--project", project)
+    assert (said["where"], said["trained"]) == ("example q1", 5)
+    assert not (project / ".groundtune" / "runs").exists()
+
+
 def test_tune_takes_a_method_and_says_what_it_did(project: Path) -> None:
     said = run_json("tune", "--method", "lora", "--project", project)
     assert said["method"] == "lora"
     assert said["rows"] == 10  # six questions, and each of the four facts once behind its passage
     assert said["trainable_parameters"] > 0
     assert said["last_loss"] < said["first_loss"]
-    assert (project / ".groundtune" / "runs" / "tuned" / "weights" / "adapter_model.safetensors").exists()
+    assert (project / ".groundtune" / "runs" / "lora" / "weights" / "adapter_model.safetensors").exists()
 
 
 def test_a_bare_command_shows_the_help_and_no_empty_complaint() -> None:
