@@ -275,6 +275,15 @@ def test_the_tuned_system_answers_after_compare(compared: tuple[Path, dict[str, 
     assert said["usage"]["completion_tokens"] >= 1
 
 
+def test_tune_shows_a_row_and_trains_nothing(project: Path) -> None:
+    done = run("tune", "--show-row", "1", "--project", project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "<|assistant|>⟦9:30<|end|>⟧" in done.stdout
+    said = run_json("tune", "--show-row", "1", "--project", project)
+    assert (said["where"], said["trained"]) == ("example q1", 5)
+    assert not (project / ".groundtune" / "runs").exists()
+
+
 def test_tune_takes_a_method_and_says_what_it_did(project: Path) -> None:
     said = run_json("tune", "--method", "lora", "--project", project)
     assert said["method"] == "lora"
