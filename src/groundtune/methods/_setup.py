@@ -11,6 +11,7 @@ from groundtune import registry
 from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
 from groundtune.records import Example, Generation, Message
+from groundtune.retrieval.embedding import embedder_of_index
 from groundtune.retrieval.retriever import Retriever
 from groundtune.workspace import Workspace
 
@@ -50,7 +51,8 @@ class Setup:
     def retriever(self) -> Retriever:
         """The retriever over the built index."""
         folder = self.workspace.need("index", next_step="groundtune index")
-        return Retriever(folder, self.config.index, self.config.retrieval)
+        embedder = embedder_of_index(self.workspace, self.config.index)
+        return Retriever(folder, self.config.index, self.config.retrieval, embedder)
 
     @cached_property
     def examples(self) -> list[Example]:
