@@ -63,8 +63,12 @@ class Encoder:
         return [tuple(e.ids) for e in self.tokenizer.encode_batch(list(texts))]
 
 
-def open_encoder(folder: Path) -> Encoder:
+def open_encoder(folder: Path, *, max_tokens: int | None = None) -> Encoder:
     """A sentence encoder of a folder; a plain BERT-like model gets mean pooling.
+
+    Args:
+        folder: what sentence-transformers or transformers wrote.
+        max_tokens: a lower limit than the folder's own.
 
     Raises:
         InputError: no such model there, weights that are no safetensors, or parts that this module leaves out.
@@ -75,7 +79,7 @@ def open_encoder(folder: Path) -> Encoder:
     settings = _settings(folder / inside / "sentence_bert_config.json")
     if settings.get("do_lower_case") and counter.encode("A").ids != counter.encode("a").ids:
         raise _unusable(folder, "its texts are to be made lower case first")
-    max_tokens = min(int(settings.get("max_seq_length") or 10**9), _positions(model))
+    max_tokens = min(max_tokens or 10**9, int(settings.get("max_seq_length") or 10**9), _positions(model))
     tokenizer = type(counter).from_str(counter.to_str())
     tokenizer.enable_truncation(max_tokens)
     return Encoder(model.eval(), tokenizer, counter, pooling, max_tokens, folder)

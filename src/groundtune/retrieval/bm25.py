@@ -24,8 +24,8 @@ class Bm25:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        from scipy.sparse import csr_matrix
-        from sklearn.feature_extraction.text import CountVectorizer
+        from scipy.sparse import csr_matrix  # type: ignore[import-untyped,unused-ignore]
+        from sklearn.feature_extraction.text import CountVectorizer  # type: ignore[import-untyped]
 
         self._words = CountVectorizer(stop_words=sorted(STOP_WORDS), token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
         try:

@@ -68,7 +68,9 @@ def encoder_folder(workspace: Workspace, name: str) -> Path | None:
     if folder.is_dir():
         return folder
     if "/" not in name or name.startswith((".", "/", "~")):
-        raise UnknownNameError("embedder", name, [*registry.names("embedders"), TUNED, "a folder", "a Hugging Face name"])
+        raise UnknownNameError(
+            "embedder", name, [*registry.names("embedders"), TUNED, "a folder", "a Hugging Face name"]
+        )
     return _downloaded(name)
 
 
