@@ -39,7 +39,7 @@ def write_tiny_bert(
     tokenizer.save(str(folder / "tokenizer.json"))
     pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece, _ in pieces), encoding="utf-8")
-    marks = {name: mark for name, mark in zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True)}
+    marks = dict(zip(("pad", "unk", "cls", "sep", "mask"), SPECIAL, strict=True))
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 128}
     settings |= {f"{name}_token": mark for name, mark in marks.items()}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")

@@ -335,7 +335,7 @@ def test_a_held_out_question_in_the_dataset_file_is_refused(ingested: Path, tmp_
     row = {"prompt": held.question.upper(), "completion": held.passages[0].text}
     (tmp_path / "p" / "pairs.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     config = setup.config.tune.model_copy(update={"data": "pairs.jsonl"})
-    with pytest.raises(InputError, match="1 questions of pairs.jsonl are held-out ones"):
+    with pytest.raises(InputError, match=r"1 questions of pairs\.jsonl are held-out ones"):
         tune(Setup(setup.workspace, setup.config.model_copy(update={"tune": config})))
 
 

@@ -105,7 +105,7 @@ class Corpus:
             if fitting is None:
                 name = f"data-{len(self.chunks)}"
                 self._by_document[name].append(len(self.chunks))
-                self.chunks.append(Chunk(name, name, name, text))
+                self.chunks.append(Chunk(name, name, name, text))  # id and document alike: of no document
                 fitting = Passage(name, text)
             found[text] = fitting
         return [replace(e, passages=tuple(p if p.document else found[p.text] for p in e.passages)) for e in examples]

@@ -196,7 +196,10 @@ class _Run:
         check_reload(encoder, folder / "weights", texts[:8])
         discard_checkpoints(folder / "checkpoints")
         (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
+        shown = {corpus.chunks[n] for p in pairs for n in (p.group, p.negative_group) if n >= 0}
         figures = {
+            "documents": sorted({c.document for c in shown}),
+            "documents_complete": not any(c.document == c.id for c in shown),
             "chunks": len(corpus.chunks),
             "pairs": dict(Counter(p.kind for p in pairs)),
             "hard_negatives": sum(bool(p.negative) for p in pairs),
