@@ -56,7 +56,10 @@ class IndexConfig(_Part):
 
     chunk_tokens: int = Field(200, ge=16, le=2000, description="longest chunk, in word pieces of the embedder")
     overlap_tokens: int = Field(25, ge=0, description="tokens that neighbouring chunks of one section share")
-    embedder: str = Field("minilm", description="what turns text into vectors: minilm")
+    embedder: str = Field(
+        "minilm",
+        description="what turns text into vectors: minilm, tuned (by `groundtune tune --method embedder`), a sentence-transformers folder or name",
+    )
     store: str = Field("lance", description="where vectors and full text are kept: lance")
 
 

@@ -17,8 +17,9 @@ from groundtune.records import Completion, Example
 from groundtune.system import System, as_messages
 from groundtune.workspace import Workspace
 
-NAMES = [n for n in registry.names("methods") if n != "pretraining"]  # makes the bundled model, not a System
-NEEDS = {"baseline": "groundtune index", "rag": "groundtune index", "tuned": "groundtune tune", "scratch": "groundtune"}
+#: the others train a model that `tuned` or their own name stands for, or make no System at all
+NAMES = [n for n in registry.names("methods") if hasattr(registry.get("methods", n), "build")]
+NEEDS = {"baseline": "groundtune index", "rag": "groundtune index", "tuned": "groundtune tune", "scratch": "groundtune", "hard_prompt": "groundtune tune"}  # fmt: skip
 EXAMPLES = [
     Example("1", "1", "train", "Who?", ("Ann",)),
     Example("2", "2", "train", "Where?", ("Oslo",)),

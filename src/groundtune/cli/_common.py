@@ -190,7 +190,7 @@ def ensure_tuned(
     with progress_bar(name) as report:
         tell = (lambda text: say(f"         {escape(text)}", quiet=quiet)) if notes else (lambda text: None)
         _, made = _tuning.tune(setup, name, progress=report, announce=tell)
-    if last:
+    if last and _tuning.answers_closed_book(name):
         write_json(setup.workspace.path(_tuning.LAST), {"method": name})
     figures = _tuning.figures_of(setup, name)
     say(_training_line(name, figures, made), quiet=quiet)

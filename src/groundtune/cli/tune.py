@@ -65,11 +65,11 @@ def tune(
         return
     from groundtune.training.learned import verdict
 
-    for line in verdict(figures.get("learned", {})):
+    for line in [*verdict(figures.get("learned", {})), *figures.get("said", ())]:
         say(f"         {line}")
     if page.exists():
         say(f"         {page}")
-    say('next: groundtune ask "..." --system tuned, or groundtune compare')
+    say("next: " + figures.get("next", 'groundtune ask "..." --system tuned, or groundtune compare'))
 
 
 def _sweep(setup: Setup, texts: list[str], *, json: bool) -> None:

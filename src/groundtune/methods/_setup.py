@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any, Protocol
 from groundtune import registry
 from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
-from groundtune.records import Example, Generation, Message
+from groundtune.dataset.prompts import abstains, closed_book
+from groundtune.records import Completion, Example, Generation, Message
+from groundtune.retrieval.embedding import embedder_of_index
 from groundtune.retrieval.retriever import Retriever
+from groundtune.system import question_of
 from groundtune.workspace import Workspace
 
 #: beginnings of names that are no model of this machine
@@ -50,7 +54,8 @@ class Setup:
     def retriever(self) -> Retriever:
         """The retriever over the built index."""
         folder = self.workspace.need("index", next_step="groundtune index")
-        return Retriever(folder, self.config.index, self.config.retrieval)
+        embedder = embedder_of_index(self.workspace, self.config.index)
+        return Retriever(folder, self.config.index, self.config.retrieval, embedder)
 
     @cached_property
     def examples(self) -> list[Example]:
@@ -91,13 +96,22 @@ class ClosedBook:
         backend: what generates.
         max_tokens: most tokens of an answer.
         shots: worked (question, answer) turns before the question.
+        ask: how a question is put; default: as every method puts it, ``shots`` before it.
     """
 
     def __init__(
-        self, name: str, description: str, backend: Backend, *, max_tokens: int, shots: tuple[tuple[str, str], ...] = ()
+        self,
+        name: str,
+        description: str,
+        backend: Backend,
+        *,
+        max_tokens: int,
+        shots: tuple[tuple[str, str], ...] = (),
+        ask: Callable[[str], list[Message]] | None = None,
     ) -> None:
         self.name, self.description = name, description
-        self._backend, self._max_tokens, self._shots = backend, max_tokens, shots
+        self._backend, self._max_tokens = backend, max_tokens
+        self._ask = ask or (lambda question: closed_book(question, shots))
 
     def answer(self, messages: Any) -> Any:
         """Answer the last user message."""
@@ -105,10 +119,6 @@ class ClosedBook:
 
     def answer_batch(self, conversations: Any) -> Any:
         """Answer many."""
-        from groundtune.dataset.prompts import abstains, closed_book
-        from groundtune.records import Completion
-        from groundtune.system import question_of
-
-        prompts: list[list[Message]] = [closed_book(question_of(c), self._shots) for c in conversations]
+        prompts = [self._ask(question_of(c)) for c in conversations]
         written = self._backend.generate_batch(prompts, max_tokens=self._max_tokens)
         return [Completion(g.text, abstains(g.text), logprobs=g.logprobs, usage=g.usage) for g in written]

@@ -61,6 +61,11 @@ def training_methods() -> list[str]:
     ]
 
 
+def answers_closed_book(name: str) -> bool:
+    """Whether what a method trains is a model that answers, which ``tuned`` can stand for."""
+    return hasattr(registry.get("methods", name), "attach")
+
+
 def artifact(name: str) -> str:
     """Where a method's run is in the workspace."""
     return f"runs/{name}"
@@ -420,8 +425,15 @@ def tuned_backend(setup: Setup, name: str) -> Backend:
     """A method's trained weights as a backend.
 
     Raises:
-        MissingArtifactError: not trained yet. ConfigError: the base has another chat template now.
+        MissingArtifactError: not trained yet. ConfigError: the base has another chat template now, or the method makes
+            no model that answers.
     """
+    if not answers_closed_book(name):
+        raise ConfigError(
+            f"tune.method: {name} makes no model that answers by itself",
+            expected="a method of the System `tuned`, such as full or lora",
+            next_step=f"set tune.method: full; groundtune tune --method {name} works beside it",
+        )
     figures = figures_of(setup, name)
     weights = str(setup.workspace.path(artifact(name)) / "weights")
     made = setup.backend(figures["base"], weights) if figures["adapter"] else setup.backend(weights)

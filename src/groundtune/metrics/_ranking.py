@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from groundtune.metrics._text import normalise
-from groundtune.records import Completion, Example
+from groundtune.records import Completion, Example, Passage
 
 #: share of the passage's words, in order of sentences, that a chunk must hold: chunks may cut a passage's edge
 _HELD = 0.8
@@ -19,17 +19,14 @@ def ranks(completion: Completion, example: Example) -> list[int | None] | None:
         return None
     found: list[int | None] = []
     for passage in example.passages:
-        words = set(normalise(passage.text).split())
-        found.append(
-            next(
-                (
-                    rank
-                    for rank, source in enumerate(completion.retrieved, 1)
-                    if source.document == passage.document
-                    and (passage.page is None or source.page is None or source.page == passage.page)
-                    and len(words & set(normalise(source.text).split())) >= _HELD * len(words)
-                ),
-                None,
-            )
-        )
+        retrieved = enumerate(completion.retrieved, 1)
+        found.append(next((rank for rank, s in retrieved if holds(s.document, s.page, s.text, passage)), None))
     return found
+
+
+def holds(document: str, page: int | None, text: str, passage: Passage) -> bool:
+    """Whether a text of a document's page holds a passage; see :func:`ranks`."""
+    if document != passage.document or not (passage.page is None or page is None or page == passage.page):
+        return False
+    words = set(normalise(passage.text).split())
+    return len(words & set(normalise(text).split())) >= _HELD * len(words)

@@ -16,6 +16,7 @@ from groundtune.dataset.reading import sentences
 from groundtune.ingest.ingest import documents_digest, read_result, read_sections
 from groundtune.records import Chunk, Document
 from groundtune.retrieval.chunkers import chunk_document
+from groundtune.retrieval.embedding import identity, open_embedder
 from groundtune.workspace import Workspace, digest
 
 VERSION = 3
@@ -61,12 +62,15 @@ def make_entries(chunks: Sequence[Chunk], store: Any, vectors_of: Callable[[list
 def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress | None = None) -> tuple[Path, bool]:
     """The artifact ``index`` for the ingested documents; returns its folder and whether it was made now."""
     inputs = {"version": VERSION, "documents": documents_digest(workspace), "config": config.model_dump()}
+    known_by = identity(workspace, config.embedder)
+    if known_by != config.embedder:  # a folder: the same name may hold other weights tomorrow
+        inputs["embedder"] = known_by
 
     def work(folder: Path) -> Mapping[str, Any]:
         documents = read_result(workspace).documents
-        embedder = registry.get("embedders", config.embedder)
+        embedder = open_embedder(workspace, config.embedder)
         store = registry.get("stores", config.store)
-        total = sum(1 for _ in _chunks(workspace, documents, config, embedder.count_tokens))
+        total = sum(1 for _ in document_chunks(workspace, documents, config, embedder.count_tokens))
         parts = folder / "vectors"
         parts.mkdir(exist_ok=True)
         shutil.rmtree(folder / "store", ignore_errors=True)
@@ -81,7 +85,7 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
             return np.load(part)
 
         def batches() -> Iterator[list[Any]]:
-            chunks = _chunks(workspace, documents, config, embedder.count_tokens)
+            chunks = document_chunks(workspace, documents, config, embedder.count_tokens)
             done = 0
             while batch := list(islice(chunks, BATCH)):
                 yield make_entries(batch, store, kept)
@@ -122,9 +126,10 @@ def forget_document(workspace: Workspace, document_id: str, documents: str) -> b
     return True
 
 
-def _chunks(
+def document_chunks(
     workspace: Workspace, documents: Sequence[Document], config: IndexConfig, count: Callable[[str], int]
 ) -> Iterator[Chunk]:
+    """The chunks of ingested documents, in order, as the index has them; ``count`` gives a text's tokens."""
     folder = workspace.path("documents")
     for document in documents:
         yield from chunk_document(

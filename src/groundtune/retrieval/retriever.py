@@ -21,6 +21,7 @@ from groundtune import registry
 from groundtune.config import IndexConfig, RetrievalConfig
 from groundtune.dataset.reading import STOP_WORDS
 from groundtune.records import Chunk, Source
+from groundtune.retrieval.embedding import Embedder
 
 RRF_K = 60
 #: of the chunk's similarity, its best sentence's alone and behind its headings, and BM25 relative to the best
@@ -70,11 +71,14 @@ class Retriever:
         folder: the artifact ``index``.
         index: how it was built.
         config: how to search.
+        embedder: of the questions, the one that the index was made with; default: the registered one of that name.
     """
 
-    def __init__(self, folder: Path, index: IndexConfig, config: RetrievalConfig) -> None:
+    def __init__(
+        self, folder: Path, index: IndexConfig, config: RetrievalConfig, embedder: Embedder | None = None
+    ) -> None:
         self.config = config
-        self.embedder = registry.get("embedders", index.embedder)
+        self.embedder: Any = embedder or registry.get("embedders", index.embedder)
         self.store = registry.get("stores", index.store).Store(folder / "store")
         self._vectors: dict[str, Any] = {}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from groundtune import registry
 from groundtune.config import Config
 from groundtune.records import Chunk, Passage
+from groundtune.retrieval.embedding import embedder_of_index
 from groundtune.retrieval.index import make_entries
 from groundtune.retrieval.retriever import Retriever
 from groundtune.workspace import Workspace
@@ -34,11 +35,10 @@ def index_with_changes(
                 text = edited(text, old.text, new.text)
         if text != chunk.text:
             changed.append(replace(chunk, text=text))
+    embedder = embedder_of_index(workspace, config.index)
     if changed:
-        store.replace(
-            folder / "store", make_entries(changed, store, registry.get("embedders", config.index.embedder).embed)
-        )
-    return Retriever(folder, config.index, config.retrieval)
+        store.replace(folder / "store", make_entries(changed, store, embedder.embed))
+    return Retriever(folder, config.index, config.retrieval, embedder)
 
 
 def edited(text: str, old: str, new: str) -> str:
