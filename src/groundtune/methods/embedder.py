@@ -27,10 +27,11 @@ from groundtune.dataset.build.templates import normalised
 from groundtune.dataset.item_text import answer_of, question_of
 from groundtune.errors import ConfigError, InputError
 from groundtune.methods import _passages
+from groundtune.methods._material import read_conversations
 from groundtune.methods._passages import Corpus, Form, Pair
 from groundtune.methods._recall import Judge, better, said
 from groundtune.methods._setup import Setup
-from groundtune.methods._tuning import options_of, read_conversations
+from groundtune.methods._tuning import options_of
 from groundtune.nn.encoders import Encoder, Vectors, encode, open_encoder, save_encoder
 from groundtune.records import Example, Passage
 from groundtune.retrieval.bm25 import Bm25

@@ -24,9 +24,10 @@ from groundtune.config import TuneConfig
 from groundtune.dataset.item_text import answer_of, question_of
 from groundtune.errors import ConfigError, InputError
 from groundtune.methods._hard_prompts import HardPrompt, check_template, first_prompts, read_prompt, write_prompt
+from groundtune.methods._material import read_conversations
 from groundtune.methods._prompt_search import Answers, Journal, Likelihood, Scorer, answer_figures, answers_of, halve
 from groundtune.methods._setup import ClosedBook, Setup
-from groundtune.methods._tuning import options_of, read_conversations
+from groundtune.methods._tuning import options_of
 from groundtune.nn.checkpoints import model_path
 from groundtune.records import Example
 from groundtune.system import System
