@@ -172,15 +172,26 @@ def gather(setup: Setup, config: TuneConfig) -> Material:
         InputError: none, faulty ones, or validation rows that are also trained on.
     """
     material = _of_files(setup, config) if config.data else _of_questions(setup)
-    known = {_key(c) for _, c in material.train}
-    seen = [where for where, c in material.validation if _key(c) in known]
+    check_unseen(material.train, material.validation, "validation")
+    return material
+
+
+def check_unseen(
+    train: Sequence[tuple[str, Conversation]], rows: Sequence[tuple[str, Conversation]], what: str
+) -> None:
+    """See that no row's prompt is trained on.
+
+    Raises:
+        InputError: some are; ``what`` they are called.
+    """
+    known = {_key(c) for _, c in train}
+    seen = [where for where, c in rows if _key(c) in known]
     if seen:
         raise InputError(
-            f"{len(seen)} validation rows are trained on, too: {', '.join(seen[:3])}",
-            expected="validation rows that training never sees",
+            f"{len(seen)} {what} rows are trained on, too: {', '.join(seen[:3])}",
+            expected=f"{what} rows that training never sees",
             next_step="groundtune dataset split makes parts that share nothing",
         )
-    return material
 
 
 def _key(conversation: Conversation) -> int:
@@ -191,15 +202,19 @@ def _key(conversation: Conversation) -> int:
 
 def _of_files(setup: Setup, config: TuneConfig) -> Material:
     assert config.data is not None
-    train = read_conversations(setup.workspace.root / config.data)
-    validation = read_conversations(setup.workspace.root / config.validation) if config.validation else []
+    root, fields = setup.workspace.root, config.fields
+    train = read_conversations(root / config.data, fields)
+    validation = read_conversations(root / config.validation, fields) if config.validation else []
     documents = tuple(sorted({c.source for _, c in train if c.source}))
     watched = {"trained": train, **({"validation": validation} if validation else {})}
     return Material(train, validation, documents, all(c.source for _, c in train), watched)
 
 
-def read_conversations(path: Path) -> list[tuple[str, Conversation]]:
+def read_conversations(path: Path, fields: Mapping[str, str] | None = None) -> list[tuple[str, Conversation]]:
     """Every conversation of a dataset file in any format, with its place.
+
+    Args:
+        fields: part (question, answer, system ...) -> column, where the columns have names of their own.
 
     Raises:
         InputError: no file, no rows, or faulty ones: nothing is left out in silence.
@@ -208,7 +223,7 @@ def read_conversations(path: Path) -> list[tuple[str, Conversation]]:
 
     out: list[tuple[str, Conversation]] = []
     faults: list[str] = []
-    for item in read_items(path):
+    for item in read_items(path, mapping=fields or None):
         where = f"{path}:{item.line}"
         if item.item is None:
             faults.append(f"{where}: {item.fault}")
