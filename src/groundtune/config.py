@@ -93,13 +93,24 @@ class TuneConfig(_Part):
     options: dict[str, Any] = Field(
         {}, description="of the method, such as {rank: 8}; `groundtune tune --help-method NAME`"
     )
+    model: str | None = Field(
+        None,
+        description="what a method that needs another kind of model than `model` starts from; for seq2seq a folder or name of an encoder-decoder, warm:minilm or new:LAYERSxWIDTH",
+    )
     data: str | None = Field(None, description="dataset file in any format; default: the questions of the split train")
+    fields: dict[str, str] = Field(
+        {}, description="columns of dataset files with names of their own, as in {question: abstract, answer: summary}"
+    )
     validation: str | None = Field(
         None,
         description="dataset file to validate on; default: the questions of the split validation, if there are any",
     )
     validation_share: float = Field(
         0.0, ge=0, lt=1, description="share of the training rows held back to validate on, where there are no others"
+    )
+    test: str | None = Field(
+        None,
+        description="dataset file that the finished model answers, for the figures; rows of one input are one item",
     )
     epochs: int = Field(10, ge=1, description="passes over the training rows")
     learning_rate: float | None = Field(None, gt=0, description="peak; default: the method's own, larger for pebble")

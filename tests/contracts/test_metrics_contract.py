@@ -88,7 +88,7 @@ def test_a_perfect_answer_scores_1(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_wrong_answer_scores_0(name: str) -> None:
     source = Source("b.md", "b-0", 0.9, "Dogs bark.", None, "Dogs bark.")
-    completion = Completion("purple", abstained=name == "abstention_accuracy", sources=(source,), retrieved=(source,))
+    completion = Completion("blue", abstained=name == "abstention_accuracy", sources=(source,), retrieved=(source,))
     example = Example(
         "q", "f", "s", "What does it cost?", ("48 crowns",), (Passage("a.pdf", "It costs 48 crowns.", 2),)
     )

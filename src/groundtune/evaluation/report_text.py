@@ -26,6 +26,10 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
     ),
     "token_f1": ("Token F1", "overlap of the answer's words with the reference: 1 is all of them and no others"),
     "rouge_l": ("ROUGE-L", "like token F1, but the words must come in the same order"),
+    "rouge_1": ("ROUGE-1", "like token F1, with words reduced to their stems: for summaries"),
+    "rouge_2": ("ROUGE-2", "like ROUGE-1, of pairs of words"),
+    "chrf": ("chrF", "overlap of runs of one to six characters: for translations"),
+    "bleu": ("BLEU", "overlap of runs of one to four words: for translations"),
     "supported": ("Supported", "share of answers with sources whose every word stands in one of those sources"),
     "abstention_accuracy": (
         "Abstention",

@@ -8,7 +8,7 @@ in silence: faulty rows, rows over the limit and validation rows that are traine
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,19 @@ def _key(conversation: Conversation) -> int:
 
 def _of_files(setup: Setup, config: TuneConfig) -> Material:
     assert config.data is not None
-    train = read_conversations(setup.workspace.root / config.data)
-    validation = read_conversations(setup.workspace.root / config.validation) if config.validation else []
+    root, fields = setup.workspace.root, config.fields
+    train = read_conversations(root / config.data, fields)
+    validation = read_conversations(root / config.validation, fields) if config.validation else []
     documents = tuple(sorted({c.source for _, c in train if c.source}))
     watched = {"trained": train, **({"validation": validation} if validation else {})}
     return Material(train, validation, documents, all(c.source for _, c in train), watched)
 
 
-def read_conversations(path: Path) -> list[tuple[str, Conversation]]:
+def read_conversations(path: Path, fields: Mapping[str, str] | None = None) -> list[tuple[str, Conversation]]:
     """Every conversation of a dataset file in any format, with its place.
+
+    Args:
+        fields: part (question, answer, system ...) -> column, where the columns have names of their own.
 
     Raises:
         InputError: no file, no rows, or faulty ones: nothing is left out in silence.
@@ -95,7 +99,7 @@ def read_conversations(path: Path) -> list[tuple[str, Conversation]]:
 
     out: list[tuple[str, Conversation]] = []
     faults: list[str] = []
-    for item in read_items(path):
+    for item in read_items(path, mapping=fields or None):
         where = f"{path}:{item.line}"
         if item.item is None:
             faults.append(f"{where}: {item.fault}")

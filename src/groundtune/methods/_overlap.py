@@ -20,8 +20,8 @@ Rows = Sequence[tuple[str, Conversation]]
 _COMPARED = 4000
 
 
-def check_overlap(train: Rows, validation: Rows) -> None:
-    """See that no validation row is trained on.
+def check_overlap(train: Rows, validation: Rows, what: str = "validation") -> None:
+    """See that no validation row is trained on; ``what`` such rows are called.
 
     The same prompt under another task, say "translate into German", is another question, unless its answer is the same, too.
 
@@ -41,8 +41,8 @@ def check_overlap(train: Rows, validation: Rows) -> None:
     ]
     if seen:
         raise InputError(
-            f"{len(seen)} validation rows are trained on, too: {', '.join(seen[:3])}",
-            expected="validation rows that training never sees",
+            f"{len(seen)} {what} rows are trained on, too: {', '.join(seen[:3])}",
+            expected=f"{what} rows that training never sees",
             next_step="groundtune dataset split makes parts that share nothing",
         )
 

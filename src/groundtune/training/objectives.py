@@ -121,9 +121,15 @@ def masked_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | N
 
 
 def target_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | None) -> torch.Tensor:
-    """Cross-entropy of an encoder-decoder's target tokens, in nats; padding of ``labels`` is -100."""
+    """Cross-entropy of an encoder-decoder's target tokens, in nats; padding of ``labels`` (B, T) is -100.
+
+    The decoder reads the labels shifted right; given the labels themselves, the model would take its own loss on top.
+    """
     logits_BTV = model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(labels=batch["labels"]),
+        use_cache=False,
     ).logits
     total = torch.nn.functional.cross_entropy(
         logits_BTV.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
