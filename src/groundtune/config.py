@@ -98,6 +98,16 @@ class TuneConfig(_Part):
     validation_share: float = Field(
         0.0, ge=0, lt=1, description="share of the training rows held back to validate on, where there are no others"
     )
+    test: str | None = Field(
+        None, description="dataset file that is looked at once, when training is over (classifier)"
+    )
+    fields: dict[str, str] = Field(
+        {},
+        description="columns of these files where they are not called as usual, such as {text: question, label: intent} (classifier)",
+    )
+    model: str | None = Field(
+        None, description="what is trained, such as minilm, the bundled encoder; default: `model`"
+    )
     epochs: int = Field(10, ge=1, description="passes over the training rows")
     learning_rate: float | None = Field(None, gt=0, description="peak; default: the method's own, larger for pebble")
     batch_tokens: int = Field(1024, ge=32, description="token budget of a micro-batch")

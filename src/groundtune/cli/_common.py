@@ -184,7 +184,7 @@ def ensure_tuned(setup: Setup, method: str | None = None, *, last: bool = True, 
     name = method or setup.config.tune.method
     with progress_bar(name) as report:
         _, made = _tuning.tune(setup, name, progress=report)
-    if last:
+    if last and _tuning.answers(name):
         write_json(setup.workspace.path(_tuning.LAST), {"method": name})
     figures = _tuning.figures_of(setup, name)
     say(_training_line(name, figures, made), quiet=quiet)

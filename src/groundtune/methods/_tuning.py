@@ -71,11 +71,15 @@ def artifact(name: str) -> str:
 
 
 def settings_for(setup: Setup, name: str) -> TuneConfig:
-    """The config's ``tune`` section for a method; what was written for another method does not hold for this one."""
+    """The config's ``tune`` section for a method; what was written for another method does not hold for this one.
+
+    So ``tune.model`` of a classifier is not what LoRA trains; other tasks (``tune`` of their own) take it all the same.
+    """
     config = setup.config.tune
     if name == config.method:
         return config
-    return config.model_copy(update={"method": name, "options": {}, "learning_rate": None})
+    other: dict[str, Any] = {"method": name, "options": {}, "learning_rate": None}
+    return config.model_copy(update=other | ({"model": None} if name in causal_methods() else {}))
 
 
 def options_of(module: ModuleType, config: TuneConfig) -> Any:
@@ -90,6 +94,11 @@ def options_of(module: ModuleType, config: TuneConfig) -> Any:
         faults = "; ".join(f"tune.options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         known = ", ".join(module.Options.model_fields) or "none"
         raise ConfigError(f"{faults}", expected=f"options of {config.method}: {known}") from None
+
+
+def answers(name: str) -> bool:
+    """Whether a trained method is a System: a model of masked words is none."""
+    return any(hasattr(registry.get("methods", name), what) for what in ("attach", "build"))
 
 
 def check_method(name: str) -> ModuleType:
@@ -137,9 +146,10 @@ def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = No
     if not hasattr(module, "attach"):
         raise ConfigError(f"{config.method} cannot be swept", expected=f"one of {', '.join(causal_methods())}")
     options = options_of(module, config)
-    if setup.config.model.startswith(("openai:", "echo:")):
+    name = config.model or setup.config.model
+    if name.startswith(("openai:", "echo:")):
         raise InputError(
-            f"{setup.config.model} cannot be fine-tuned here: its weights are not on this machine",
+            f"{name} cannot be fine-tuned here: its weights are not on this machine",
             expected="pebble, a folder, or a Hugging Face name",
             next_step="choose systems that train nothing: --systems baseline,prompt,few_shot,rag",
         )
@@ -149,7 +159,7 @@ def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = No
             next_step="set tune.packing: false",
         )
     material = gather(setup, config)
-    base = model_path(setup.resolve(setup.config.model))
+    base = model_path(setup.resolve(name))
     inputs = {
         "version": 2,
         "model": folder_digest(Path(base)) if Path(base).is_dir() else base,

@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.errors import InputError
+<<<<<<< HEAD
 from groundtune.nn.probe import FILE as PROBE
 from groundtune.nn.probe import check_probe
+=======
+from groundtune.nn.encoders import MINILM, minilm_folder
+>>>>>>> 99cf750 (Classifier and masked language modelling: first draft, tests to come)
 
 BUNDLED = "pebble"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / BUNDLED
 
 
 def model_path(name: str) -> str:
-    """Folder of the bundled model, an existing folder, or the name as it is (for the hub cache)."""
+    """Folder of the bundled model or encoder, an existing folder, or the name as it is (for the hub cache)."""
     if name == BUNDLED:
         return str(BUNDLED_FOLDER)
+    if name == MINILM:
+        return str(minilm_folder())
     return str(Path(name)) if Path(name).is_dir() else name
 
 
