@@ -146,10 +146,10 @@ def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = No
     if not hasattr(module, "attach"):
         raise ConfigError(f"{config.method} cannot be swept", expected=f"one of {', '.join(causal_methods())}")
     options = options_of(module, config)
-    name = config.model or setup.config.model
-    if name.startswith(("openai:", "echo:")):
+    model = config.model or setup.config.model
+    if model.startswith(("openai:", "echo:")):
         raise InputError(
-            f"{name} cannot be fine-tuned here: its weights are not on this machine",
+            f"{model} cannot be fine-tuned here: its weights are not on this machine",
             expected="pebble, a folder, or a Hugging Face name",
             next_step="choose systems that train nothing: --systems baseline,prompt,few_shot,rag",
         )
@@ -159,7 +159,7 @@ def tune_into(setup: Setup, config: TuneConfig, name: str, *, progress: Any = No
             next_step="set tune.packing: false",
         )
     material = gather(setup, config)
-    base = model_path(setup.resolve(name))
+    base = model_path(setup.resolve(model))
     inputs = {
         "version": 2,
         "model": folder_digest(Path(base)) if Path(base).is_dir() else base,

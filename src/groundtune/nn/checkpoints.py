@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.errors import InputError
-<<<<<<< HEAD
+from groundtune.nn.encoders import MINILM, minilm_folder
 from groundtune.nn.probe import FILE as PROBE
 from groundtune.nn.probe import check_probe
-=======
-from groundtune.nn.encoders import MINILM, minilm_folder
->>>>>>> 99cf750 (Classifier and masked language modelling: first draft, tests to come)
 
 BUNDLED = "pebble"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / BUNDLED
