@@ -39,8 +39,10 @@ class Options(BaseModel):
     """Of masked language modelling."""
 
     model_config = ConfigDict(extra="forbid")
-    hold_out: float = Field(
-        0.1, ge=0, description="share (or, from 1, number) of the documents whose loss is taken, and never trained on"
+    held_out: int | None = Field(
+        None,
+        ge=0,
+        description="documents whose loss is taken and that are not trained on; default: tune.validation_share of them, or a tenth",
     )
     warmup: float = Field(0.06, ge=0, le=1, description="share of the steps in which the learning rate rises")
 
@@ -63,7 +65,7 @@ def tune(setup: Setup, config: TuneConfig, *, progress: Any = None) -> tuple[Pat
     options: Options = options_of(registry.get("methods", NAME), config)
     base = model_path(setup.resolve(config.model or setup.config.model))
     texts = read_texts(setup.workspace.root / config.data) if config.data else documents(setup)
-    train, held = hold_out(texts, options.hold_out)
+    train, held = hold_out(texts, config.validation_share or 0.1 if options.held_out is None else options.held_out)
     inputs = {
         "version": 1,
         "model": folder_digest(Path(base)) if Path(base).is_dir() else base,
@@ -124,7 +126,7 @@ def hold_out(texts: Sequence[Text], size: float) -> tuple[list[Text], list[Text]
         raise InputError(
             f"{len(texts)} document: none can be held out",
             expected="at least two documents",
-            next_step="tune.options: {hold_out: 0} trains without looking how well it goes",
+            next_step="tune.options: {held_out: 0} trains without looking how well it goes",
         )
     wanted = min(max(1, round(size * len(texts)) if size < 1 else int(size)), len(texts) - 1)
     keys = [hashlib.sha256(t.text.encode()).hexdigest() for t in texts]
