@@ -95,11 +95,11 @@ class TuneConfig(_Part):
     )
     model: str | None = Field(
         None,
-        description="what a method that needs another kind of model than `model` starts from; for seq2seq a folder or name of an encoder-decoder, warm:minilm or new:LAYERSxWIDTH",
+        description="what is trained, where it is not `model`: minilm, the bundled encoder; for seq2seq an encoder-decoder, warm:minilm or new:LAYERSxWIDTH",
     )
     data: str | None = Field(None, description="dataset file in any format; default: the questions of the split train")
     fields: dict[str, str] = Field(
-        {}, description="columns of dataset files with names of their own, as in {question: abstract, answer: summary}"
+        {}, description="columns of dataset files with names of their own, as in {question: abstract, answer: summary} or, of a classifier, {text: query, label: intent}"
     )
     validation: str | None = Field(
         None,
@@ -109,8 +109,7 @@ class TuneConfig(_Part):
         0.0, ge=0, lt=1, description="share of the training rows held back to validate on, where there are no others"
     )
     test: str | None = Field(
-        None,
-        description="dataset file that the finished model answers, for the figures; rows of one input are one item",
+        None, description="dataset file that the finished model answers once, for the figures (classifier, seq2seq)"
     )
     epochs: int = Field(10, ge=1, description="passes over the training rows")
     learning_rate: float | None = Field(None, gt=0, description="peak; default: the method's own, larger for pebble")

@@ -42,7 +42,7 @@ def tune(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fine-tune the model on the questions of the split `train`; a killed run goes on where it was."""
+    """Fine-tune the model on the questions of the split `train`, or on `tune.data`; a killed run goes on where it was."""
     setup = open_project(project, config, model=model)
     from groundtune.methods._tuning import artifact, check_method, settings_for
 
@@ -62,6 +62,13 @@ def tune(
     page = setup.workspace.path(artifact(setup.config.tune.method)) / "learned.html"
     if json:
         print_json({**figures, "page": str(page) if page.exists() else None})
+        return
+    module = check_method(setup.config.tune.method)
+    if hasattr(module, "lines"):
+        from rich.markup import escape
+
+        for line in module.lines(setup, figures):
+            say(escape(f"         {line}".rstrip()))
         return
     from groundtune.training.learned import verdict
 

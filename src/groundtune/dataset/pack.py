@@ -13,7 +13,9 @@ import random
 from collections.abc import Sequence
 
 
-def plan_batches(lengths: Sequence[int], *, batch_tokens: int, epochs: int, seed: int) -> list[list[int]]:
+def plan_batches(
+    lengths: Sequence[int], *, batch_tokens: int, epochs: int, seed: int, batch_rows: int = 0
+) -> list[list[int]]:
     """Row numbers of every micro-batch of every epoch.
 
     Args:
@@ -21,6 +23,7 @@ def plan_batches(lengths: Sequence[int], *, batch_tokens: int, epochs: int, seed
         batch_tokens: upper bound on rows x longest row of a micro-batch (a single longer row stands alone).
         epochs: passes over the rows; each has its own order.
         seed: of the orders.
+        batch_rows: most rows of a micro-batch; 0: as many as the tokens allow.
 
     Returns:
         One list of row numbers a micro-batch, all epochs after each other; every row once an epoch.
@@ -31,11 +34,12 @@ def plan_batches(lengths: Sequence[int], *, batch_tokens: int, epochs: int, seed
         order = list(range(len(lengths)))
         rng.shuffle(order)
         group = max(64, len(order) // 8)
+        group += -group % (batch_rows or 1)  # whole batches
         batches: list[list[int]] = []
         for start in range(0, len(order), group):
             batch: list[int] = []
             for row in sorted(order[start : start + group], key=lambda r: lengths[r]):
-                if batch and (len(batch) + 1) * lengths[row] > batch_tokens:
+                if batch and ((len(batch) + 1) * lengths[row] > batch_tokens or len(batch) == batch_rows):
                     batches.append(batch)
                     batch = []
                 batch.append(row)

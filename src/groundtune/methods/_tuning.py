@@ -72,11 +72,15 @@ def artifact(name: str) -> str:
 
 
 def settings_for(setup: Setup, name: str) -> TuneConfig:
-    """The config's ``tune`` section for a method; what was written for another method does not hold for this one."""
+    """The config's ``tune`` section for a method; what was written for another method does not hold for this one.
+
+    So ``tune.model`` of a classifier is not what LoRA trains; other tasks (``tune`` of their own) take it all the same.
+    """
     config = setup.config.tune
     if name == config.method:
         return config
-    return config.model_copy(update={"method": name, "options": {}, "learning_rate": None})
+    other: dict[str, Any] = {"method": name, "options": {}, "learning_rate": None}
+    return config.model_copy(update=other | ({"model": None} if name in causal_methods() else {}))
 
 
 def options_of(module: ModuleType, config: TuneConfig) -> Any:
@@ -91,6 +95,11 @@ def options_of(module: ModuleType, config: TuneConfig) -> Any:
         faults = "; ".join(f"tune.options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         known = ", ".join(module.Options.model_fields) or "none"
         raise ConfigError(f"{faults}", expected=f"options of {config.method}: {known}") from None
+
+
+def answers(name: str) -> bool:
+    """Whether a trained method is a System: a model of masked words is none."""
+    return any(hasattr(registry.get("methods", name), what) for what in ("attach", "build"))
 
 
 def check_method(name: str) -> ModuleType:
@@ -157,8 +166,9 @@ def tune_into(
         raise ConfigError(f"{config.method} cannot be swept", expected=f"one of {', '.join(causal_methods())}")
     options = options_of(module, config)
     _check_pairs(setup, module, config)
+    model = config.model or setup.config.model
     material = gather(setup, config)
-    base = model_path(setup.resolve(setup.config.model))
+    base = model_path(setup.resolve(model))
     inputs = {
         "version": [3, RENDER_VERSION],
         "model": model_identity(base),
@@ -179,15 +189,16 @@ def _check_pairs(setup: Setup, module: ModuleType, config: TuneConfig) -> None:
     from groundtune.nn.checkpoints import model_path
     from groundtune.nn.quantize.files import quantization_of
 
-    if setup.config.model.startswith(("openai:", "echo:")):
+    model = config.model or setup.config.model
+    if model.startswith(("openai:", "echo:")):
         raise InputError(
-            f"{setup.config.model} cannot be fine-tuned here: its weights are not on this machine",
+            f"{model} cannot be fine-tuned here: its weights are not on this machine",
             expected="pebble, a folder, or a Hugging Face name",
             next_step="choose systems that train nothing: --systems baseline,prompt,few_shot,rag",
         )
-    if quantization_of(Path(model_path(setup.resolve(setup.config.model)))):
+    if quantization_of(Path(model_path(setup.resolve(model)))):
         raise InputError(
-            f"{setup.config.model}: its weights are quantized, which cannot be trained",
+            f"{model}: its weights are quantized, which cannot be trained",
             expected="a model in 16 or 32 bits",
             next_step="name the model it was quantized from; qlora holds it in 4 bits while training",
         )

@@ -127,9 +127,9 @@ def start_of(setup: Setup, config: TuneConfig) -> Start:
 
 def _identity(name: str) -> str:
     if name == DEFAULT:
-        from groundtune.retrieval.embedders import minilm
+        from groundtune.nn.encoder_models import MINILM_SHA256
 
-        return minilm.SHA256
+        return MINILM_SHA256
     return folder_digest(Path(name)) if Path(name).is_dir() else name
 
 
@@ -139,9 +139,9 @@ def _open(start: Start, options: Options, texts: Sequence[str], seed: int) -> tu
     from groundtune.nn.encoder_decoder import warm_start
 
     if start.name == DEFAULT:
-        from groundtune.retrieval.embedders import minilm
+        from groundtune.nn.encoder_models import minilm_folder
 
-        return warm_start(minilm.model_folder(), seed=seed)
+        return warm_start(minilm_folder(), seed=seed)
     if match := _NEW.fullmatch(start.name):
         from groundtune.nn.copying_start import copying_start
         from groundtune.nn.tokenizer import train_tokenizer

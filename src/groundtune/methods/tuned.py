@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from groundtune import registry
 from groundtune.methods._setup import Backend, Setup
 from groundtune.methods._tuning import last_method, tuned_backend, tuned_system
 from groundtune.system import System
@@ -18,4 +19,9 @@ def backend(setup: Setup) -> Backend:
 
 def build(setup: Setup) -> System:
     """The System ``tuned``."""
-    return tuned_system(setup, "tuned", last_method(setup))
+    method = last_method(setup)
+    module = registry.get("methods", method)
+    if hasattr(module, "build"):  # a task of its own, such as classification
+        system: System = module.build(setup, "tuned")
+        return system
+    return tuned_system(setup, "tuned", method)

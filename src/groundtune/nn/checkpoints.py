@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.errors import InputError
+from groundtune.nn.encoder_models import MINILM, minilm_folder
 from groundtune.nn.probe import FILE as PROBE
 from groundtune.nn.probe import check_probe
 
@@ -16,9 +17,11 @@ BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / BUNDLED
 
 
 def model_path(name: str) -> str:
-    """Folder of the bundled model, an existing folder, or the name as it is (for the hub cache)."""
+    """Folder of the bundled model or encoder, an existing folder, or the name as it is (for the hub cache)."""
     if name == BUNDLED:
         return str(BUNDLED_FOLDER)
+    if name == MINILM:
+        return str(minilm_folder())
     return str(Path(name)) if Path(name).is_dir() else name
 
 

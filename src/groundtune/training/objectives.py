@@ -109,14 +109,19 @@ def class_loss(model: Any, batch: Batch, rows_in_step: torch.Tensor | int | None
 
 
 def masked_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | None) -> torch.Tensor:
-    """Cross-entropy of masked tokens (Devlin et al., BERT, section 3.1), the head run on masked positions alone."""
+    """Cross-entropy of masked tokens (Devlin et al., BERT, section 3.1), the head run on masked positions alone.
+
+    Heads that are more than one module (DistilBERT, ModernBERT) are run by the model itself, on every position.
+    """
     chosen_BT = batch["labels"] != IGNORED
     targets_N = batch["labels"][chosen_BT]
-    hidden_BTD = model.base_model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-    ).last_hidden_state
-    head = model.cls if hasattr(model, "cls") else model.lm_head
-    total = torch.nn.functional.cross_entropy(head(hidden_BTD[chosen_BT]).float(), targets_N, reduction="sum")
+    inputs = {name: value for name, value in batch.items() if name != "labels"}
+    head = getattr(model, "cls", None) or getattr(model, "lm_head", None)
+    if head is None:
+        logits_NV = model(**inputs).logits[chosen_BT]
+    else:
+        logits_NV = head(model.base_model(**inputs).last_hidden_state[chosen_BT])
+    total = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
     return total / _items(tokens_in_step, targets_N)
 
 

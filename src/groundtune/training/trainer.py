@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import Dataset, SequentialSampler
@@ -46,7 +46,9 @@ class TrainSettings:
     """How to train.
 
     Attributes:
-        learning_rate: peak; linear warm-up, then cosine decay to a tenth.
+        learning_rate: peak, after a linear warm-up.
+        schedule: what comes then: cosine, a cosine down to a tenth; linear, a line down to 0.
+        rates: (beginning of a parameter's name, factor on its learning rate); the first that fits holds.
         warmup_steps: optimizer steps of warm-up.
         weight_decay: of AdamW, on matrices only.
         accumulation: micro-batches an optimizer step.
@@ -79,6 +81,8 @@ class TrainSettings:
     guards: bool = True
     report_to: tuple[str, ...] = ()
     run_name: str = "groundtune"
+    schedule: Literal["cosine", "linear"] = "cosine"
+    rates: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class _Trainer(Trainer):
     objective: Objective = CAUSAL
     validate: Validate | None = None
     guards: bool = True
+    rates: tuple[tuple[str, float], ...] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -153,6 +158,29 @@ class _Trainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         put_tensors(model or self.model, Path(resume_from_checkpoint) / _TRAINED)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW; with ``rates`` a group of parameters for each factor."""
+        if not self.rates or self.optimizer is not None:
+            return super().create_optimizer(model)
+        trained: Any = model or self.model
+        decaying = set(self.get_decay_parameter_names(trained))
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, trained)
+        groups: dict[tuple[float, bool], list[Any]] = {}
+        for name, parameter in trained.named_parameters():
+            if parameter.requires_grad:
+                factor = next((factor for start, factor in self.rates if name.startswith(start)), 1.0)
+                groups.setdefault((factor, name in decaying), []).append(parameter)
+        decay = self.args.weight_decay
+        self.optimizer = kind(
+            [
+                {"params": own, "lr": factor * options["lr"], "weight_decay": decay if decays else 0.0}
+                for (factor, decays), own in groups.items()
+            ],
+            **options,
+        )
+        assert self.optimizer is not None
+        return self.optimizer
 
     def floating_point_ops(self, inputs: Any) -> int:  # an estimate nobody reads, at every step
         return 0
@@ -218,6 +246,7 @@ def train(
         callbacks=callbacks,
     )
     trainer.objective, trainer.validate, trainer.guards = objective, validate, settings.guards
+    trainer.rates = settings.rates
     for noisy in list(trainer.callback_handler.callbacks):
         if type(noisy).__name__ in {"PrinterCallback", "ProgressCallback", "NotebookProgressCallback"}:
             trainer.remove_callback(noisy)
@@ -307,8 +336,8 @@ def _arguments(settings: TrainSettings, folder: Path, steps: int, number_format:
         per_device_train_batch_size=1,
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine_with_min_lr",
-        lr_scheduler_kwargs={"min_lr_rate": 0.1},
+        lr_scheduler_type="linear" if settings.schedule == "linear" else "cosine_with_min_lr",
+        lr_scheduler_kwargs=None if settings.schedule == "linear" else {"min_lr_rate": 0.1},
         warmup_steps=settings.warmup_steps,
         weight_decay=settings.weight_decay,
         adam_beta1=settings.betas[0],

