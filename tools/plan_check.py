@@ -12,6 +12,7 @@ Times say something on an idle machine only. Targets: memory within 15 %, time w
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -147,7 +148,7 @@ def worker(case: Case, steps: int) -> dict[str, Any]:
             progress=lambda *_: times.append(time.perf_counter()),
         )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    gaps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
+    gaps = sorted(b - a for a, b in itertools.pairwise(times))
     return {
         "before_bytes": before,
         "peak_bytes": status("VmHWM"),
@@ -172,40 +173,71 @@ def run_real(case: Case, steps: int) -> dict[str, Any]:
 # ---------------------------------------------------------------- the plan
 
 
-def planned(case: Case) -> Any:
-    """Peak memory as planned."""
-    from groundtune.plan.memory import Run, peak_memory
+def run_of(case: Case) -> Any:
+    """The configuration as the planner takes it."""
+    from groundtune.plan.machine import this_device
+    from groundtune.plan.memory import Run
 
-    run = Run(
+    return Run(
         config_of(case.model),
         case.method,
         case.rows,
         case.tokens,
         case.supervised,
         checkpointing=case.checkpointing,
+        device=this_device(),
     )
-    return peak_memory(run)
+
+
+def compare(case: Case, steps: int, *, timed: bool) -> dict[str, Any]:
+    """Planned and real figures of one configuration."""
+    from groundtune.plan.measure import measure
+    from groundtune.plan.memory import peak_memory
+
+    run = run_of(case)
+    memory = peak_memory(run)
+    planned = {"peak_bytes": memory.step_bytes, "trainable_parameters": memory.trainable_parameters}
+    if timed:
+        speed = measure(run)
+        planned["step_seconds"] = speed.micro_batch_seconds(checkpointing=case.checkpointing) + speed.optimizer
+        planned["measured_on"] = speed.measured_on
+    real = run_real(case, steps)
+    ratios = {"memory": planned["peak_bytes"] / real["peak_bytes"] - 1}
+    if timed and real["step_seconds"]:
+        ratios["time"] = planned["step_seconds"] / real["step_seconds"] - 1
+    return {"case": case.name, "planned": planned, "parts": memory.parts, "real": real, "off": ratios}
+
+
+def line(row: dict[str, Any]) -> str:
+    """A comparison for people."""
+    planned, real, off = row["planned"], row["real"], row["off"]
+    text = f"{row['case']:<44} memory {planned['peak_bytes'] / 1e6:>7,.0f} MB planned {real['peak_bytes'] / 1e6:>7,.0f} real {off['memory']:+.0%}"
+    if "time" in off:
+        text += f"   step {planned['step_seconds']:.3f} s planned {real['step_seconds']:.3f} real {off['time']:+.0%}"
+    same = planned["trainable_parameters"] == real["trainable_parameters"]
+    return text + ("" if same else f"   trained weights {planned['trainable_parameters']:,} != {real['trainable_parameters']:,}")  # fmt: skip
 
 
 def main() -> int:
     """Compare every configuration of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="MODEL:METHOD:ROWSxTOKENS[:SUPERVISED][:checkpointing]")
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--no-time", action="store_true", help="memory alone: the machine is busy")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         request = json.loads(given.worker)
         print(json.dumps(worker(Case(**request["case"]), request["steps"])))
         return 0
-    rows = []
+    missed = 0
     for case in map(parse, given.cases):
-        plan, real = planned(case), run_real(case, given.steps)
-        rows.append({"case": case.name, "planned": plan.step_bytes, "parts": plan.parts, "real": real})
-        print(case.name, {k: round(v / 1e6) for k, v in plan.parts.items()}, plan.stage, plan.step_bytes/1e6, {k: (round(v/1e6) if 'bytes' in k else v) for k, v in real.items()}, flush=True)
-    return 0
+        row = compare(case, given.steps, timed=not given.no_time)
+        missed += abs(row["off"]["memory"]) > MEMORY_WITHIN or abs(row["off"].get("time", 0)) > TIME_WITHIN
+        missed += row["planned"]["trainable_parameters"] != row["real"]["trainable_parameters"]
+        print(json.dumps(row) if given.json else line(row), flush=True)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,22 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import typer
 
-from groundtune.cli import ask, bench, chat, compare, demo, evaluate, forget, index, ingest, init, list_, pretrain, tune
+from groundtune.cli import (
+    ask,
+    bench,
+    chat,
+    compare,
+    demo,
+    evaluate,
+    forget,
+    index,
+    ingest,
+    init,
+    list_,
+    plan,
+    pretrain,
+    tune,
+)
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
 from groundtune.errors import GroundtuneError
 
@@ -34,6 +49,7 @@ app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("index")(index.index)
 app.command("forget")(forget.forget)
+app.command("plan")(plan.plan)
 app.command("tune")(tune.tune)
 app.command("pretrain")(pretrain.pretrain)
 app.command("ask")(ask.ask)

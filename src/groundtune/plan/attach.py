@@ -76,17 +76,18 @@ def blocks_of(model: Any) -> Any:
     )
 
 
-def attach(model: Any, method: str, sizes: Sizes = Sizes()) -> Any:
+def attach(model: Any, method: str, sizes: Sizes | None = None) -> Any:
     """A model as a method trains it: changed in place, or wrapped by PEFT.
 
     Args:
         model: causal, on any device.
         method: of :data:`METHODS`.
-        sizes: of what is added.
+        sizes: of what is added; default: :class:`Sizes`.
 
     Raises:
         UnknownNameError: no such method. ConfigError: this architecture cannot be trained so.
     """
+    sizes = sizes or Sizes()
     if method not in METHODS:
         raise UnknownNameError("training method", method, METHODS)
     if method in ("full", "classifier", "pretraining"):
@@ -109,7 +110,7 @@ def attach(model: Any, method: str, sizes: Sizes = Sizes()) -> Any:
 def _peft_config(model: Any, method: str, sizes: Sizes) -> Any:
     import peft
 
-    task = {"task_type": "CAUSAL_LM"}
+    task: dict[str, Any] = {"task_type": "CAUSAL_LM"}
     if method in ("lora", "qlora"):
         return peft.LoraConfig(r=sizes.rank, lora_alpha=2 * sizes.rank, target_modules="all-linear", **task)
     if method == "prefix_tuning":

@@ -5,21 +5,22 @@ trained weight. Around them the framework itself and what the allocator keeps, t
 planned is this project's path: float32 weights (bf16 products by autocast where the hardware has them), fused AdamW, gradients freed after
 each step, logits at supervised positions alone, no checkpointing of activations unless asked for.
 
-Legend: B rows, T tokens, D width, N supervised positions, P virtual tokens.
+Legend: B rows, T tokens, N supervised positions.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
+from groundtune.errors import ConfigError
 from groundtune.plan.attach import Attach, Sizes, attach, blocks_of
 from groundtune.plan.dry_run import checkpointed, dry_step
+from groundtune.plan.loss import loss_of
 from groundtune.plan.machine import Device
 from groundtune.plan.sizes import disk_bytes
 
@@ -44,6 +45,7 @@ class Run:
         accumulation: micro-batches an optimizer step.
         kept_tokens: tokens whose hidden states ``layers`` keeps: all training rows once; 0 keeps none.
         checkpointing: activations are computed again in the backward pass.
+        read_back: the finished weights are read from disk into a second model and compared with the trained one.
         device: where.
         sizes: of what the method adds.
         attach: a method's own way to hang itself on the model; default: :func:`groundtune.plan.attach.attach`.
@@ -57,8 +59,9 @@ class Run:
     accumulation: int = 1
     kept_tokens: int = 0
     checkpointing: bool = False
-    device: Device = Device()
-    sizes: Sizes = Sizes()
+    read_back: bool = False
+    device: Device = field(default_factory=Device)
+    sizes: Sizes = field(default_factory=Sizes)
     attach: Attach | None = field(default=None, compare=False)
 
 
@@ -105,6 +108,11 @@ def skeleton(run: Run) -> Any:
         model = kind.from_config(config, dtype=torch.float32)
         made = run.attach(model) if run.attach else attach(model, run.method, run.sizes)
         if run.checkpointing:
+            if run.method == "prefix_tuning":
+                raise ConfigError(
+                    "prefix_tuning does not go with gradient checkpointing: the second forward pass has no prefix",
+                    next_step="a smaller batch_tokens saves memory, too",
+                )
             model.gradient_checkpointing_enable(
                 checkpointed(autocast=run.device.bf16, fused_dropout=run.device.kind == "cuda")
             )
@@ -127,7 +135,7 @@ def peak_memory(run: Run) -> Memory:
     trained, total = trainable_parameters(model), sum(p.numel() for p in model.parameters())
     dry = dry_step(
         model,
-        _loss(model, run),
+        loss_of(model, run.method, run.rows, run.tokens, run.supervised, top=run.sizes.top),
         vocabulary=int(model.config.get_text_config().vocab_size),
         accumulation=run.accumulation,
         autocast=run.device.bf16,
@@ -139,13 +147,23 @@ def peak_memory(run: Run) -> Memory:
         step["activations"] += _largest_matrix(model) * (2 if run.device.bf16 else 4)
     if run.method == "layers" and run.kept_tokens:
         step["kept states"] = run.kept_tokens * int(run.config.get_text_config().hidden_size) * 4
-    after = {"weights": step["weights"], "second copy": 4 * total}
     if run.device.kind == "cpu":  # on a GPU both are the driver's business, and not counted
         step |= {"allocator": dry.apart_bytes + int(HOLES * dry.passing_bytes), "base": BASE_BYTES}
-        after["base"] = BASE_BYTES
-    reading = sum(after.values()) > sum(step.values()) and run.method not in ("pretraining", "classifier")
-    stage = "reading back" if reading else "step"
-    return Memory(after if reading else step, stage, sum(step.values()), trained, total)
+    after = {"weights": step["weights"], "second copy": 4 * total, "base": step.get("base", 0)}
+    reading = run.read_back and sum(after.values()) > sum(step.values())
+    return Memory(after if reading else step, "reading back" if reading else "step", sum(step.values()), trained, total)
+
+
+def least_bytes(run: Run) -> int:
+    """What a run takes at least, however small its micro-batches: weights, optimizer, framework; no step is run dry for it.
+
+    Raises:
+        ConfigError: the method does not go with the architecture.
+    """
+    model = skeleton(replace(run, checkpointing=False))
+    weights = 4 * sum(int(p.numel()) for p in model.parameters())
+    saved = _saved_by_4_bits(run) if run.method == "qlora" else 0
+    return weights - saved + 8 * trainable_parameters(model) + (BASE_BYTES if run.device.kind == "cpu" else 0)
 
 
 def _saved_by_4_bits(run: Run) -> int:
@@ -154,71 +172,13 @@ def _saved_by_4_bits(run: Run) -> int:
 
     with torch.device("meta"):
         plain = AutoModelForCausalLM.from_config(run.config, dtype=torch.float32)
-    rest_in_16_bits = disk_bytes(plain, "fp16") - disk_bytes(plain, "nf4")  # what the linear layers lose against 16 bits
-    linear = sum(p.numel() for n, p in blocks_of(plain).named_parameters() if p.dim() == 2)
+    rest_in_16_bits = disk_bytes(plain, "fp16") - disk_bytes(
+        plain, "nf4"
+    )  # what the linear layers lose against 16 bits
+    linear = sum(int(p.numel()) for p in blocks_of(plain).parameters() if p.dim() == 2)
     return rest_in_16_bits + 2 * linear
 
 
 def _largest_matrix(model: Any) -> int:
     """Weights of the largest linear layer: a 4-bit matrix is made whole to multiply with it."""
-    return max(p.numel() for p in blocks_of(model).parameters() if p.dim() == 2)
-
-
-def _loss(model: Any, run: Run) -> Callable[[], torch.Tensor]:
-    if run.method == "classifier":
-        return lambda: _class_loss(model, run)
-    if run.method == "layers":
-        return lambda: _top_loss(model, run)
-    return lambda: _token_loss(model, run)
-
-
-def _ids(run: Run) -> torch.Tensor:
-    return torch.zeros((run.rows, run.tokens), dtype=torch.long, device="meta")
-
-
-def _class_loss(model: Any, run: Run) -> torch.Tensor:
-    ids_BT = _ids(run)
-    logits_BK = model(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT)).logits
-    labels_B = torch.zeros(run.rows, dtype=torch.long, device="meta")
-    return torch.nn.functional.cross_entropy(logits_BK.float(), labels_B, reduction="sum")
-
-
-def _token_loss(model: Any, run: Run) -> torch.Tensor:
-    """As ``training`` forms it: a learnt prompt put before the embeddings or into the cache, the head where it counts."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    learnt = getattr(model, "active_peft_config", None)
-    inputs: dict[str, Any] = {"input_ids": _ids(run)}
-    virtual = 0
-    if learnt is not None and learnt.is_prompt_learning:
-        if learnt.peft_type == "PREFIX_TUNING":
-            length = run.tokens + learnt.num_virtual_tokens
-            inputs["past_key_values"] = model.get_prompt(run.rows, max_cache_len=length)
-        else:
-            prompt_BPD = model.get_prompt(run.rows)
-            text_BTD = base.get_input_embeddings()(inputs.pop("input_ids"))
-            inputs["inputs_embeds"] = torch.cat((prompt_BPD.to(text_BTD.dtype), text_BTD), dim=1)
-            virtual = prompt_BPD.shape[1]
-    hidden_BTD = base.get_decoder()(**inputs, use_cache=False).last_hidden_state[:, virtual:]
-    return _head_loss(base, hidden_BTD, run.supervised)
-
-
-def _top_loss(model: Any, run: Run) -> torch.Tensor:
-    """Through the trained layers alone, from kept hidden states."""
-    decoder, blocks = model.get_decoder(), blocks_of(model)
-    states_BTD = torch.zeros((run.rows, run.tokens, int(run.config.get_text_config().hidden_size)), device="meta")
-    name = next(name for name, child in decoder.named_children() if child is blocks)
-    config, depth = decoder.config, len(blocks)
-    setattr(decoder, name, blocks[-run.sizes.top :])
-    config.num_hidden_layers = run.sizes.top
-    try:
-        hidden_BTD = decoder(inputs_embeds=states_BTD, use_cache=False).last_hidden_state
-    finally:
-        setattr(decoder, name, blocks)
-        config.num_hidden_layers = depth
-    return _head_loss(model, hidden_BTD, run.supervised)
-
-
-def _head_loss(base: Any, hidden_BTD: torch.Tensor, supervised: int) -> torch.Tensor:
-    places_N = torch.zeros(supervised, dtype=torch.long, device="meta")
-    logits_NV = base.get_output_embeddings()(hidden_BTD[places_N, places_N])
-    return torch.nn.functional.cross_entropy(logits_NV.float(), places_N, reduction="sum")
+    return max(int(p.numel()) for p in blocks_of(model).parameters() if p.dim() == 2)
