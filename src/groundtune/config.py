@@ -99,7 +99,8 @@ class TuneConfig(_Part):
     )
     data: str | None = Field(None, description="dataset file in any format; default: the questions of the split train")
     fields: dict[str, str] = Field(
-        {}, description="columns of dataset files with names of their own, as in {question: abstract, answer: summary} or, of a classifier, {text: query, label: intent}"
+        {},
+        description="columns of dataset files with names of their own, as in {question: abstract, answer: summary} or, of a classifier, {text: query, label: intent}",
     )
     validation: str | None = Field(
         None,

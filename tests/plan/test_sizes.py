@@ -10,10 +10,10 @@ import torch
 
 from groundtune.errors import UnknownNameError
 from groundtune.nn.shapes import SHAPES, on_meta, shape_config
-from groundtune.plan.sizes import _BLOCKS, FORMATS, Tensor, _packed, disk_bytes, tensors
+from groundtune.plan.sizes import _BLOCKS, FORMATS, LESSON, Tensor, _packed, disk_bytes, tensors
 
-LESSON_FP16 = {"llama2-7b": 13.5, "llama2-13b": 26.1, "llama2-70b": 138.0}
-LESSON_INT4 = {"llama2-7b": 3.9, "llama2-13b": 7.3, "llama2-70b": 40.7}
+LESSON_FP16 = {name: sizes["fp16"] for name, sizes in LESSON.items()}
+LESSON_INT4 = {name: sizes["q4_0"] for name, sizes in LESSON.items()}
 
 
 @cache

@@ -31,6 +31,7 @@ from groundtune.cli import (
     ingest,
     init,
     list_,
+    plan,
     pretrain,
     tune,
 )
@@ -49,6 +50,7 @@ app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("index")(index.index)
 app.command("forget")(forget.forget)
+app.command("plan")(plan.plan)
 app.command("tune")(tune.tune)
 app.command("pretrain")(pretrain.pretrain)
 app.command("ask")(ask.ask)

@@ -31,6 +31,12 @@ FORMATS = {
     "nf4": "NF4 with double quantization (QLoRA); the rest in 16 bits",
 }
 
+#: the lesson's gigabytes (10^9 bytes), and the formats that they are
+LESSON = {
+    "llama2-7b": {"fp16": 13.5, "q4_0": 3.9},
+    "llama2-13b": {"fp16": 26.1, "q4_0": 7.3},
+    "llama2-70b": {"fp16": 138.0, "q4_0": 40.7},
+}
 #: GGUF type -> (weights a block, bytes a block)
 _BLOCKS = {"q4_0": (32, 18), "q5_0": (32, 22), "q8_0": (32, 34), "q4_k": (256, 144), "q5_k": (256, 176), "q6_k": (256, 210)}  # fmt: skip
 #: what a type becomes where a row is no multiple of its block
