@@ -1,0 +1,300 @@
+"""One contestant of ``groundtune bench tune`` in a process of its own: trains a model on given rows, says what it took.
+
+Run as ``python -P _contestants.py JOB.json RESULT.json``. Every contestant starts from the same weights on disk and reads
+the same token rows from a file, in the order in which they are trained on; optimizer, schedule, clipping and seed are the
+same. What is left to each is how it gets from rows to a step. Imports nothing of groundtune but for ours, so that the
+Python of another environment can run it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Job = dict[str, Any]
+IGNORED = -100
+
+
+class Meter:
+    """CPU seconds of the process and wall seconds at the end of every optimizer step, and its memory.
+
+    The clock is read at the start, after each step and at the end; what is reported is left to the reader.
+    """
+
+    def __init__(self) -> None:
+        self.clock: list[tuple[float, float]] = []
+        self.before_bytes = 0
+
+    def start(self) -> None:
+        """Take the memory before training, forget the peak so far, and start the clock."""
+        self.before_bytes = _memory("VmRSS")
+        try:
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM counts from here
+        except OSError:
+            self.before_bytes = max(self.before_bytes, 0)  # not Linux: the peak is that of the whole process
+        self.step()
+
+    def step(self) -> None:
+        """Read the clock."""
+        self.clock.append((time.process_time(), time.perf_counter()))
+
+    def figures(self) -> dict[str, Any]:
+        """What was read."""
+        return {
+            "clock": self.clock,
+            "memory_before_bytes": self.before_bytes,
+            "peak_memory_bytes": _memory("VmHWM"),
+        }
+
+
+def _memory(field: str) -> int:
+    """Memory of this process in bytes: VmRSS now, VmHWM the most since the last reset."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    except (OSError, StopIteration):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def read_rows(path: str) -> list[dict[str, list[int]]]:
+    """Rows of a JSONL file: ``input_ids`` and ``labels`` of the same length, -100 where nothing is trained on."""
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def load(job: Job) -> tuple[Any, Any]:
+    """The job's model in float32 and its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    torch.manual_seed(job["seed"])
+    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(job["model"])
+
+
+# ---------------------------------------------------------------- contestants
+
+
+def ours(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+    """groundtune's training path: the rows of a step packed, attention within each, the loss on trained tokens alone."""
+    from groundtune.dataset.render import TokenRow
+    from groundtune.training.steps import StepPacks
+    from groundtune.training.packing import prepare
+    from groundtune.training.trainer import TrainSettings, train
+
+    model, _ = load(job)
+    made = [TokenRow(tuple(r["input_ids"]), tuple(label != IGNORED for label in r["labels"])) for r in rows]
+    batches = StepPacks(made, rows_per_step=job["rows_per_step"], pack_tokens=job["pack_tokens"])
+    settings = TrainSettings(
+        learning_rate=job["learning_rate"],
+        warmup_steps=job["warmup_steps"],
+        weight_decay=job["weight_decay"],
+        max_grad_norm=job["max_grad_norm"],
+        betas=(job["betas"][0], job["betas"][1]),
+        accumulation=batches.packs_per_step,
+        seed=job["seed"],
+    )
+    folder = Path(job["folder"]) / "checkpoints"
+    meter.start()
+    prepare(model, made[: job["rows_per_step"]])
+    result = train(model, batches, settings, folder, progress=lambda *_: meter.step())
+    meter.step()
+    return model, [loss for _, loss in result.losses]
+
+
+def trl_defaults(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+    """TRL's SFTTrainer as it comes: whatever has a default keeps it (bf16, gradient checkpointing, padding)."""
+    from trl import SFTConfig, SFTTrainer
+
+    return _peer(job, rows, meter, SFTTrainer, SFTConfig(**_common(job)))
+
+
+def trl_tuned(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+    """TRL's SFTTrainer with every option set by hand that makes it faster and leaves the loss as it is."""
+    from trl import SFTConfig, SFTTrainer
+
+    return _peer(job, rows, meter, SFTTrainer, SFTConfig(**_common(job), **_TRL_FAST))
+
+
+def trl_subclass(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+    """The same with a loss written by hand: logits for trained tokens alone (TRL's own head scores every position on a CPU)."""
+    from trl import SFTConfig, SFTTrainer
+
+    class Subclass(SFTTrainer):  # type: ignore[misc]
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            return _compact_loss(model, inputs, num_items_in_batch)
+
+    return _peer(job, rows, meter, Subclass, SFTConfig(**_common(job), **_TRL_FAST))
+
+
+def transformers(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+    """The plain Trainer of transformers with the model's own loss, float32, batches padded to their longest row."""
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    def build(**parts: Any) -> Any:
+        return Trainer(**parts, data_collator=DataCollatorForSeq2Seq(parts["processing_class"]))
+
+    return _peer(job, rows, meter, build, TrainingArguments(**_common(job)))
+
+
+def unsloth(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+    """Unsloth's FastLanguageModel, every weight trained, in the SFTTrainer of its own environment."""
+    import torch
+    from unsloth import FastLanguageModel  # patches what is imported after it
+    from trl import SFTConfig, SFTTrainer  # isort: skip
+
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=job["model"],
+        max_seq_length=job["context_tokens"],
+        dtype=torch.float32,
+        load_in_4bit=False,
+        full_finetuning=True,
+    )
+    settings = SFTConfig(**_common(job), bf16=False, dataset_kwargs={"skip_prepare_dataset": True})
+    return _peer(job, rows, meter, SFTTrainer, settings, (model, tokenizer))
+
+
+_TRL_FAST: dict[str, Any] = {
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "padding_free": True,
+    "max_length": None,
+    "dataset_kwargs": {"skip_prepare_dataset": True},
+}
+
+
+def _common(job: Job) -> dict[str, Any]:
+    """What is the same for all: optimizer, schedule, the order of the rows, no checkpoints."""
+    import torch
+
+    return {
+        "use_cpu": not torch.cuda.is_available(),  # without it, TRL's defaults end in an error where there is no GPU
+        "output_dir": str(Path(job["folder"]) / "trainer"),
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": job["rows_per_step"],
+        "train_sampling_strategy": "sequential",
+        "learning_rate": job["learning_rate"],
+        "lr_scheduler_type": "cosine_with_min_lr",
+        "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
+        "warmup_steps": job["warmup_steps"],
+        "weight_decay": job["weight_decay"],
+        "adam_beta1": job["betas"][0],
+        "adam_beta2": job["betas"][1],
+        "max_grad_norm": job["max_grad_norm"],
+        "seed": job["seed"],
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+
+
+def _peer(
+    job: Job,
+    rows: list[dict[str, list[int]]],
+    meter: Meter,
+    build: Callable[..., Any],
+    settings: Any,
+    loaded: tuple[Any, Any] | None = None,
+) -> tuple[Any, list[float]]:
+    """Train with a Trainer of transformers or a child of it."""
+    from datasets import Dataset
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            meter.step()
+
+    model, tokenizer = loaded or load(job)
+    trainer = build(
+        model=model,
+        args=settings,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[Watch()],
+    )
+    for noisy in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]:
+        trainer.remove_callback(noisy)
+    meter.start()
+    trainer.train()
+    meter.step()
+    return model, [float(row["loss"]) for row in trainer.state.log_history if "loss" in row]
+
+
+def _compact_loss(model: Any, inputs: Any, tokens_in_step: Any) -> Any:
+    """Cross-entropy of trained tokens, with logits (transformers' ``logits_to_keep``) for those alone."""
+    import torch
+
+    labels_BT = inputs.pop("labels")
+    keep_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
+    keep_BT[:, :-1] = labels_BT[:, 1:] != IGNORED
+    logits = model(**inputs, use_cache=False, logits_to_keep=keep_BT).logits
+    targets_N = labels_BT[:, 1:][keep_BT[:, :-1]]
+    total = torch.nn.functional.cross_entropy(logits.flatten(0, -2).float(), targets_N, reduction="sum")
+    return total / (targets_N.numel() if tokens_in_step is None else tokens_in_step)
+
+
+CONTESTANTS: dict[str, Callable[[Job, list[dict[str, list[int]]], Meter], tuple[Any, list[float]]]] = {
+    "ours": ours,
+    "trl_defaults": trl_defaults,
+    "trl_tuned": trl_tuned,
+    "trl_subclass": trl_subclass,
+    "transformers": transformers,
+    "unsloth": unsloth,
+}
+
+
+# ---------------------------------------------------------------- what is left when they are done
+
+
+def held_out_losses(job: Job) -> dict[str, float]:
+    """Mean cross-entropy of the trained tokens of held-out rows, by the model's own forward, one row at a time."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    rows, found = read_rows(job["rows"]), {}
+    for name, folder in job["weights"].items():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        total, tokens = 0.0, 0
+        for row in rows:
+            with torch.no_grad():
+                logits_TV = model(input_ids=torch.tensor([row["input_ids"]])).logits[0, :-1]
+            targets_T = torch.tensor(row["labels"])[1:]
+            total += float(torch.nn.functional.cross_entropy(logits_TV, targets_T, reduction="sum"))
+            tokens += int((targets_T != IGNORED).sum())
+        found[name] = total / tokens
+    return found
+
+
+def main(job_file: str, result_file: str) -> None:
+    """Do what the job file says and write the result."""
+    job: Job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    import torch
+
+    torch.set_num_threads(job["threads"])
+    if job["contestant"] == "held_out":
+        result: dict[str, Any] = {"held_out_losses": held_out_losses(job)}
+    else:
+        from importlib import metadata
+
+        meter = Meter()
+        model, losses = CONTESTANTS[job["contestant"]](job, read_rows(job["rows"]), meter)
+        result = {**meter.figures(), "losses": losses}
+        names = ("torch", "transformers", *(("trl",) if "trl" in sys.modules else ()), *(("unsloth",) if "unsloth" in sys.modules else ()))  # fmt: skip
+        result["versions"] = {name: metadata.version(name) for name in names}
+        if job["keep_weights"]:
+            model.save_pretrained(Path(job["folder"]) / "weights")
+    Path(result_file).write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
