@@ -18,7 +18,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 import typer
 
-from groundtune.cli import ask, bench, chat, compare, demo, evaluate, forget, index, ingest, init, list_, pretrain, tune
+from groundtune.cli import ask, chat, compare, demo, evaluate, forget, index, ingest, init, list_, pretrain, tune
+from groundtune.cli.bench import dataset as bench_dataset
+from groundtune.cli.bench import tune as bench_tune
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
 from groundtune.errors import GroundtuneError
 
@@ -51,7 +53,10 @@ datasets.command("split")(split.split)
 datasets.command("convert")(convert.convert)
 datasets.command("cost")(cost.cost)
 app.add_typer(datasets, name="dataset")
-app.add_typer(bench.bench, name="bench")
+benches = typer.Typer(help="The project's own benchmarks.", no_args_is_help=True)
+benches.command("dataset")(bench_dataset.dataset)
+benches.command("tune")(bench_tune.tune)
+app.add_typer(benches, name="bench")
 
 _DISK = {
     errno.ENOSPC: "the disk is full",

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 Job = dict[str, Any]
+Rows = list[dict[str, list[int]]]
+#: the trained model, the loss of every step, and how a step was done
+Outcome = tuple[Any, list[float], dict[str, Any]]
 IGNORED = -100
 
 
@@ -63,7 +66,7 @@ def _memory(field: str) -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def read_rows(path: str) -> list[dict[str, list[int]]]:
+def read_rows(path: str) -> Rows:
     """Rows of a JSONL file: ``input_ids`` and ``labels`` of the same length, -100 where nothing is trained on."""
     with open(path, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
@@ -82,11 +85,11 @@ def load(job: Job) -> tuple[Any, Any]:
 # ---------------------------------------------------------------- contestants
 
 
-def ours(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+def ours(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """groundtune's training path: the rows of a step packed, attention within each, the loss on trained tokens alone."""
     from groundtune.dataset.render import TokenRow
-    from groundtune.training.steps import StepPacks
     from groundtune.training.packing import prepare
+    from groundtune.training.steps import StepPacks
     from groundtune.training.trainer import TrainSettings, train
 
     model, _ = load(job)
@@ -106,24 +109,36 @@ def ours(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any,
     prepare(model, made[: job["rows_per_step"]])
     result = train(model, batches, settings, folder, progress=lambda *_: meter.step())
     meter.step()
-    return model, [loss for _, loss in result.losses]
+    options = {"pack_tokens": job["pack_tokens"], "packs_per_step": batches.packs_per_step, "format": result.precision}
+    return model, [loss for _, loss in result.losses], options
 
 
-def trl_defaults(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+def trl_defaults(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """TRL's SFTTrainer as it comes: whatever has a default keeps it (bf16, gradient checkpointing, padding)."""
     from trl import SFTConfig, SFTTrainer
 
-    return _peer(job, rows, meter, SFTTrainer, SFTConfig(**_common(job)))
+    return _train_trl(job, rows, meter, SFTTrainer, SFTConfig(**_common(job)))
 
 
-def trl_tuned(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+#: what makes SFTTrainer faster and leaves the loss as it is; of 8, 4, 2 and 1 rows at a time, with padding and without,
+#: 2 without were fastest (4 with a loss of one's own)
+_TRL_FAST: dict[str, Any] = {
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "padding_free": True,
+    "max_length": None,
+    "dataset_kwargs": {"skip_prepare_dataset": True},
+}
+
+
+def trl_tuned(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """TRL's SFTTrainer with every option set by hand that makes it faster and leaves the loss as it is."""
     from trl import SFTConfig, SFTTrainer
 
-    return _peer(job, rows, meter, SFTTrainer, SFTConfig(**_common(job), **_TRL_FAST))
+    return _train_trl(job, rows, meter, SFTTrainer, SFTConfig(**_common(job, at_a_time=2), **_TRL_FAST))
 
 
-def trl_subclass(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+def trl_subclass(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """The same with a loss written by hand: logits for trained tokens alone (TRL's own head scores every position on a CPU)."""
     from trl import SFTConfig, SFTTrainer
 
@@ -133,20 +148,20 @@ def trl_subclass(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tu
         ) -> Any:
             return _compact_loss(model, inputs, num_items_in_batch)
 
-    return _peer(job, rows, meter, Subclass, SFTConfig(**_common(job), **_TRL_FAST))
+    return _train_trl(job, rows, meter, Subclass, SFTConfig(**_common(job, at_a_time=4), **_TRL_FAST))
 
 
-def transformers(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+def transformers(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """The plain Trainer of transformers with the model's own loss, float32, batches padded to their longest row."""
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     def build(**parts: Any) -> Any:
         return Trainer(**parts, data_collator=DataCollatorForSeq2Seq(parts["processing_class"]))
 
-    return _peer(job, rows, meter, build, TrainingArguments(**_common(job)))
+    return _train(job, rows, meter, build, TrainingArguments(**_common(job)))
 
 
-def unsloth(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[Any, list[float]]:
+def unsloth(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """Unsloth's FastLanguageModel, every weight trained, in the SFTTrainer of its own environment."""
     import torch
     from unsloth import FastLanguageModel  # patches what is imported after it
@@ -160,27 +175,28 @@ def unsloth(job: Job, rows: list[dict[str, list[int]]], meter: Meter) -> tuple[A
         full_finetuning=True,
     )
     settings = SFTConfig(**_common(job), bf16=False, dataset_kwargs={"skip_prepare_dataset": True})
-    return _peer(job, rows, meter, SFTTrainer, settings, (model, tokenizer))
+    return _train_trl(job, rows, meter, SFTTrainer, settings, (model, tokenizer))
 
 
-_TRL_FAST: dict[str, Any] = {
-    "bf16": False,
-    "gradient_checkpointing": False,
-    "padding_free": True,
-    "max_length": None,
-    "dataset_kwargs": {"skip_prepare_dataset": True},
-}
+#: the options that make the difference, as the results name them
+_TOLD = ("bf16", "gradient_checkpointing", "padding_free", "per_device_train_batch_size", "gradient_accumulation_steps")
 
 
-def _common(job: Job) -> dict[str, Any]:
-    """What is the same for all: optimizer, schedule, the order of the rows, no checkpoints."""
+def _common(job: Job, at_a_time: int = 0) -> dict[str, Any]:
+    """What is the same for all: optimizer, schedule, the order of the rows, no checkpoints.
+
+    Args:
+        at_a_time: rows that go through the model together, if they divide those of a step; 0: all of a step.
+    """
     import torch
 
+    at_once = at_a_time if at_a_time and job["rows_per_step"] % at_a_time == 0 else job["rows_per_step"]
     return {
         "use_cpu": not torch.cuda.is_available(),  # without it, TRL's defaults end in an error where there is no GPU
         "output_dir": str(Path(job["folder"]) / "trainer"),
         "num_train_epochs": 1,
-        "per_device_train_batch_size": job["rows_per_step"],
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": job["rows_per_step"] // at_once,
         "train_sampling_strategy": "sequential",
         "learning_rate": job["learning_rate"],
         "lr_scheduler_type": "cosine_with_min_lr",
@@ -198,16 +214,21 @@ def _common(job: Job) -> dict[str, Any]:
     }
 
 
-def _peer(
+def _train_trl(job: Job, rows: Rows, meter: Meter, *parts: Any) -> Outcome:
+    from datasets import Dataset
+
+    return _train(job, Dataset.from_list(rows), meter, *parts)
+
+
+def _train(
     job: Job,
-    rows: list[dict[str, list[int]]],
+    dataset: Any,
     meter: Meter,
     build: Callable[..., Any],
     settings: Any,
     loaded: tuple[Any, Any] | None = None,
-) -> tuple[Any, list[float]]:
+) -> Outcome:
     """Train with a Trainer of transformers or a child of it."""
-    from datasets import Dataset
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):  # type: ignore[misc]
@@ -215,19 +236,15 @@ def _peer(
             meter.step()
 
     model, tokenizer = loaded or load(job)
-    trainer = build(
-        model=model,
-        args=settings,
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        callbacks=[Watch()],
-    )
+    parts = {"model": model, "args": settings, "train_dataset": dataset, "processing_class": tokenizer}
+    trainer = build(**parts, callbacks=[Watch()])
     for noisy in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]:
         trainer.remove_callback(noisy)
     meter.start()
     trainer.train()
     meter.step()
-    return model, [float(row["loss"]) for row in trainer.state.log_history if "loss" in row]
+    options = {name: getattr(settings, name) for name in _TOLD if hasattr(settings, name)}
+    return model, [float(row["loss"]) for row in trainer.state.log_history if "loss" in row], options
 
 
 def _compact_loss(model: Any, inputs: Any, tokens_in_step: Any) -> Any:
@@ -243,7 +260,7 @@ def _compact_loss(model: Any, inputs: Any, tokens_in_step: Any) -> Any:
     return total / (targets_N.numel() if tokens_in_step is None else tokens_in_step)
 
 
-CONTESTANTS: dict[str, Callable[[Job, list[dict[str, list[int]]], Meter], tuple[Any, list[float]]]] = {
+CONTESTANTS: dict[str, Callable[[Job, Rows, Meter], Outcome]] = {
     "ours": ours,
     "trl_defaults": trl_defaults,
     "trl_tuned": trl_tuned,
@@ -287,10 +304,10 @@ def main(job_file: str, result_file: str) -> None:
         from importlib import metadata
 
         meter = Meter()
-        model, losses = CONTESTANTS[job["contestant"]](job, read_rows(job["rows"]), meter)
-        result = {**meter.figures(), "losses": losses}
-        names = ("torch", "transformers", *(("trl",) if "trl" in sys.modules else ()), *(("unsloth",) if "unsloth" in sys.modules else ()))  # fmt: skip
-        result["versions"] = {name: metadata.version(name) for name in names}
+        model, losses, options = CONTESTANTS[job["contestant"]](job, read_rows(job["rows"]), meter)
+        result = {**meter.figures(), "losses": losses, "options": options}
+        used = [name for name in ("torch", "transformers", "trl", "unsloth") if name in sys.modules]
+        result["versions"] = {name: metadata.version(name) for name in used}
         if job["keep_weights"]:
             model.save_pretrained(Path(job["folder"]) / "weights")
     Path(result_file).write_text(json.dumps(result), encoding="utf-8")
