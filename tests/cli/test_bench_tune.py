@@ -183,7 +183,7 @@ def test_contestants_import_nothing_of_ours_but_for_ours() -> None:
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in top if isinstance(node, ast.Import) for alias in node.names}
     assert names | {node.module for node in top if isinstance(node, ast.ImportFrom)} <= {
-        "__future__", "json", "sys", "time", "collections.abc", "pathlib", "typing",
+        "__future__", "json", "sys", "time", "collections.abc", "importlib", "pathlib", "typing",
     }  # fmt: skip
 
 

@@ -16,25 +16,26 @@ from torch.autograd.function import once_differentiable
 
 def rms_norm(x: torch.Tensor, weight_D: torch.Tensor, epsilon: float) -> torch.Tensor:
     """``weight * x / sqrt(mean(x^2) + epsilon)`` over the last dimension (Zhang and Sennrich, NeurIPS 2019)."""
-    out: torch.Tensor = _RMSNorm.apply(x, weight_D, epsilon)
+    out: torch.Tensor = _RMSNorm.apply(x, weight_D, epsilon)  # type: ignore[no-untyped-call]
     return out
 
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight_D: torch.Tensor, epsilon: float) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: torch.Tensor, weight_D: torch.Tensor, epsilon: float) -> torch.Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = length.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight_D, inverse)
-        return (x * inverse).mul_(weight_D)
+        normed: torch.Tensor = (x * inverse).mul_(weight_D)
+        return normed
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         # with r = inverse: dx = r (g w) - x r^3 mean(g w x), dw = sum over all rows of g x r
         x, weight_D, inverse = ctx.saved_tensors
         width = x.shape[-1]
-        product = (grad * x).view(-1, width)
+        product: torch.Tensor = (grad * x).view(-1, width)
         of_weight = (product.T @ inverse.view(-1, 1)).view(width) if ctx.needs_input_grad[1] else None
         pull = (product @ weight_D).view(inverse.shape).mul_(inverse**3).div_(-width)
         of_x = torch.mul(grad, weight_D, out=product.view(x.shape)).mul_(inverse).addcmul_(x, pull)
@@ -48,19 +49,19 @@ def rotate(x_HTK: torch.Tensor, cos_TK: torch.Tensor, sin_TK: torch.Tensor) -> t
         x_HTK: queries or keys.
         cos_TK, sin_TK: of the positions' angles, the same in both halves; what broadcasts against x will do.
     """
-    out: torch.Tensor = _Rotate.apply(x_HTK, cos_TK, sin_TK)
+    out: torch.Tensor = _Rotate.apply(x_HTK, cos_TK, sin_TK)  # type: ignore[no-untyped-call]
     return out
 
 
 class _Rotate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
         return _turn(x, cos, sin, 1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
         return _turn(grad, cos, sin, -1), None, None  # a rotation's transpose turns back
 
@@ -75,19 +76,19 @@ def _turn(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, sign: int) -> t
 
 def silu_gate(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
     """``silu(gate) * up``: the gated activation of Llama's feed-forward layer (Shazeer, "GLU Variants", 2020)."""
-    out: torch.Tensor = _SiluGate.apply(gate, up)
+    out: torch.Tensor = _SiluGate.apply(gate, up)  # type: ignore[no-untyped-call]
     return out
 
 
 class _SiluGate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(ctx: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(gate, up)
         return torch.nn.functional.silu(gate).mul_(up)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gate, up = ctx.saved_tensors
         toward = grad * up
         of_gate: torch.Tensor = torch.ops.aten.silu_backward.grad_input(toward, gate, grad_input=toward)

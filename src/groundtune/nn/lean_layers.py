@@ -69,8 +69,9 @@ def _restore(changed: list[Any]) -> None:
 
 def _fits(layer: Any) -> bool:
     """Whether a layer is built as Llama's, in float32 on a CPU, as far as it shows; the trial shows the rest."""
-    attention, mlp = getattr(layer, "self_attn", None), getattr(layer, "mlp", None)
-    norms = [getattr(layer, name, None) for name in ("input_layernorm", "post_attention_layernorm")]
+    attention: Any = getattr(layer, "self_attn", None)
+    mlp: Any = getattr(layer, "mlp", None)
+    norms: list[Any] = [getattr(layer, name, None) for name in ("input_layernorm", "post_attention_layernorm")]
     parts = [getattr(attention, f"{name}_proj", None) for name in "qkvo"]
     parts += [getattr(mlp, f"{name}_proj", None) for name in ("gate", "up", "down")]
     if any(part is None for part in parts) or not all(_own(m) for m in (layer, attention, mlp, *norms)):

@@ -44,13 +44,13 @@ def linear_cross_entropy(
         chunk_bytes: memory for the logits of a chunk.
     """
     chunk = max(_LEAST, chunk_bytes // (4 * len(weight_VD)))
-    out: torch.Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, targets_N, scale, chunk)
+    out: torch.Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, targets_N, scale, chunk)  # type: ignore[no-untyped-call]
     return out
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         hidden_ND: torch.Tensor,
         weight_VD: torch.Tensor,
@@ -90,7 +90,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         formed = ctx.saved_tensors
         if grad.device.type != "cpu" or float(grad) != 1.0:  # elsewhere, looking at it would wait for the device
             formed = tuple(None if g is None else g * grad.to(g.dtype) for g in formed)

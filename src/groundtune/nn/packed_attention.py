@@ -50,7 +50,7 @@ def attend(
     plain = query_BHTD.device.type == "cpu" and query_BHTD.dtype == torch.float32 and not dropout and _FLASH
     if plain and len(query_BHTD) == 1:
         scale = query_BHTD.shape[-1] ** -0.5 if scaling is None else scaling
-        out_BTHD: torch.Tensor = _PerDocument.apply(query_BHTD, key_BGTD, value_BGTD, bounds, scale)
+        out_BTHD: torch.Tensor = _PerDocument.apply(query_BHTD, key_BGTD, value_BGTD, bounds, scale)  # type: ignore[no-untyped-call]
         return out_BTHD
     parts = [
         torch.nn.functional.scaled_dot_product_attention(
@@ -70,7 +70,7 @@ class _PerDocument(torch.autograd.Function):
     """All documents of a row at once, in float32 on a CPU."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, q_BHTD: torch.Tensor, k_BHTD: torch.Tensor, v_BHTD: torch.Tensor, bounds: list[int], scale: float
     ) -> torch.Tensor:
         out_BTHD = torch.empty_like(q_BHTD.transpose(1, 2), memory_format=torch.contiguous_format)
@@ -89,7 +89,7 @@ class _PerDocument(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_BTHD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_BTHD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         q_BHTD, k_BHTD, v_BHTD, out_BTHD, *kept = ctx.saved_tensors
         grad_BHTD, out_BHTD = grad_BTHD.transpose(1, 2), out_BTHD.transpose(1, 2)
         grads = [torch.empty_like(out_BTHD).transpose(1, 2) for _ in range(3)]

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +116,8 @@ def ours(job: Job, rows: Rows, meter: Meter) -> Outcome:
 
 def trl_defaults(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """TRL's SFTTrainer as it comes: whatever has a default keeps it (bf16, gradient checkpointing, padding)."""
-    from trl import SFTConfig, SFTTrainer
-
-    return _train_trl(job, rows, meter, SFTTrainer, SFTConfig(**_common(job)))
+    trl = import_module("trl")
+    return _train_trl(job, rows, meter, trl.SFTTrainer, trl.SFTConfig(**_common(job)))
 
 
 #: what makes SFTTrainer faster and leaves the loss as it is; of 8, 4, 2 and 1 rows at a time, with padding and without,
@@ -133,22 +133,22 @@ _TRL_FAST: dict[str, Any] = {
 
 def trl_tuned(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """TRL's SFTTrainer with every option set by hand that makes it faster and leaves the loss as it is."""
-    from trl import SFTConfig, SFTTrainer
-
-    return _train_trl(job, rows, meter, SFTTrainer, SFTConfig(**_common(job, at_a_time=2), **_TRL_FAST))
+    trl = import_module("trl")
+    return _train_trl(job, rows, meter, trl.SFTTrainer, trl.SFTConfig(**_common(job, at_a_time=2), **_TRL_FAST))
 
 
 def trl_subclass(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """The same with a loss written by hand: logits for trained tokens alone (TRL's own head scores every position on a CPU)."""
-    from trl import SFTConfig, SFTTrainer
+    trl = import_module("trl")
+    base: Any = trl.SFTTrainer
 
-    class Subclass(SFTTrainer):  # type: ignore[misc]
+    class Subclass(base):  # type: ignore[misc]
         def compute_loss(
             self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
         ) -> Any:
             return _compact_loss(model, inputs, num_items_in_batch)
 
-    return _train_trl(job, rows, meter, Subclass, SFTConfig(**_common(job, at_a_time=4), **_TRL_FAST))
+    return _train_trl(job, rows, meter, Subclass, trl.SFTConfig(**_common(job, at_a_time=4), **_TRL_FAST))
 
 
 def transformers(job: Job, rows: Rows, meter: Meter) -> Outcome:
@@ -164,18 +164,18 @@ def transformers(job: Job, rows: Rows, meter: Meter) -> Outcome:
 def unsloth(job: Job, rows: Rows, meter: Meter) -> Outcome:
     """Unsloth's FastLanguageModel, every weight trained, in the SFTTrainer of its own environment."""
     import torch
-    from unsloth import FastLanguageModel  # patches what is imported after it
-    from trl import SFTConfig, SFTTrainer  # isort: skip
 
-    model, tokenizer = FastLanguageModel.from_pretrained(
+    unsloth = import_module("unsloth")  # patches what is imported after it
+    trl = import_module("trl")
+    model, tokenizer = unsloth.FastLanguageModel.from_pretrained(
         model_name=job["model"],
         max_seq_length=job["context_tokens"],
         dtype=torch.float32,
         load_in_4bit=False,
         full_finetuning=True,
     )
-    settings = SFTConfig(**_common(job), bf16=False, dataset_kwargs={"skip_prepare_dataset": True})
-    return _train_trl(job, rows, meter, SFTTrainer, settings, (model, tokenizer))
+    settings = trl.SFTConfig(**_common(job), bf16=False, dataset_kwargs={"skip_prepare_dataset": True})
+    return _train_trl(job, rows, meter, trl.SFTTrainer, settings, (model, tokenizer))
 
 
 #: the options that make the difference, as the results name them
@@ -215,9 +215,7 @@ def _common(job: Job, at_a_time: int = 0) -> dict[str, Any]:
 
 
 def _train_trl(job: Job, rows: Rows, meter: Meter, *parts: Any) -> Outcome:
-    from datasets import Dataset
-
-    return _train(job, Dataset.from_list(rows), meter, *parts)
+    return _train(job, import_module("datasets").Dataset.from_list(rows), meter, *parts)
 
 
 def _train(
@@ -231,7 +229,7 @@ def _train(
     """Train with a Trainer of transformers or a child of it."""
     from transformers import TrainerCallback
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
+    class Watch(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             meter.step()
 
