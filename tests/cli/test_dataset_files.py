@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 import sample_project
-from groundtune.cli import bench
+from groundtune.cli.bench import dataset as bench
 from groundtune.cli.dataset import check, convert, split
 from groundtune.errors import GroundtuneError
 
@@ -19,7 +19,7 @@ app = typer.Typer()
 app.command("check")(check.check)
 app.command("convert")(convert.convert)
 app.command("split")(split.split)
-app.add_typer(bench.bench, name="bench")
+app.command("bench")(bench.dataset)
 
 
 def chat(question: str, answer: str) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def test_convert_replaces_no_file_unasked(data: Path, tmp_path: Path) -> None:
 
 
 def test_bench_prints_what_design_promises() -> None:
-    found = json.loads(typed("bench", "dataset", "--rows", 300, "--json"))
+    found = json.loads(typed("bench", "--rows", 300, "--json"))
     assert set(found) == {"name", "machine", "ours", "peers", "ratios"} and found["name"] == "dataset"
     ours = found["ours"]
     assert ours["rows"] == 300 == ours["train_rows"] + ours["held_out_rows"]

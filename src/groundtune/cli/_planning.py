@@ -102,7 +102,7 @@ def subject_of(
         usd_per_hour=setup.config.compare.usd_per_hour,
         save_every_steps=tune.save_every_steps,
         smaller=_smaller(name),
-        sizes=Sizes(rank=tune.lora_rank),
+        sizes=Sizes(rank=int(tune.options.get("rank", 16))),
         attach=_attach(setup, config),
         budget_seconds=budget_seconds,
     )
@@ -149,26 +149,21 @@ def _counted(setup: Setup, context: int) -> tuple[Material, str]:
     """The work of the project's training questions, in the order training has them."""
     from groundtune.dataset.pack import plan_batches, plan_packs
     from groundtune.errors import InputError
-    from groundtune.methods.tuned import training_rows
+    from groundtune.methods._material import gather, token_rows
     from groundtune.nn.checkpoints import BUNDLED, open_tokenizer
     from groundtune.nn.shapes import SHAPES
     from groundtune.plan.work import Work, work_of_rows
 
-    if not setup.questions_path.exists():
+    if not setup.config.tune.data and not setup.questions_path.exists():
         raise InputError(
             f"no training questions to count: {setup.questions_path} is not there",
             expected="a project folder, or the number of tokens",
             next_step="groundtune plan --tokens 100000, or --project FOLDER",
         )
-    examples = setup.training_examples()
-    if not examples:
-        raise InputError(
-            f"{setup.questions_path}: no question in the split 'train' has an answer",
-            next_step='add rows with "split": "train", or give --tokens',
-        )
     counter = BUNDLED if setup.config.model in SHAPES else setup.config.model
     tokenizer, _ = open_tokenizer(setup.resolve(counter))
-    rows = training_rows(tokenizer, examples, max_tokens=context)
+    train = gather(setup, setup.config.tune).train
+    rows, _ = token_rows(tokenizer, train, max_tokens=context, truncation=setup.config.tune.truncation)
     supervised = [sum(row.trained) for row in rows]
     tune, seed = setup.config.tune, setup.config.seed
 

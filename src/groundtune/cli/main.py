@@ -19,7 +19,6 @@ import typer
 
 from groundtune.cli import (
     ask,
-    bench,
     chat,
     compare,
     demo,
@@ -35,6 +34,8 @@ from groundtune.cli import (
     pretrain,
     tune,
 )
+from groundtune.cli.bench import dataset as bench_dataset
+from groundtune.cli.bench import tune as bench_tune
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
 from groundtune.errors import GroundtuneError
 
@@ -70,7 +71,10 @@ datasets.command("split")(split.split)
 datasets.command("convert")(convert.convert)
 datasets.command("cost")(cost.cost)
 app.add_typer(datasets, name="dataset")
-app.add_typer(bench.bench, name="bench")
+benches = typer.Typer(help="The project's own benchmarks.", no_args_is_help=True)
+benches.command("dataset")(bench_dataset.dataset)
+benches.command("tune")(bench_tune.tune)
+app.add_typer(benches, name="bench")
 
 _DISK = {
     errno.ENOSPC: "the disk is full",

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from groundtune.nn.lean_layers import KEPT, keeps
+from groundtune.nn.linear_cross_entropy import linear_cross_entropy
 from groundtune.training.data import IGNORED
 
 Batch = dict[str, torch.Tensor]
@@ -51,9 +53,17 @@ def supervised_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int
     keep_BT[:, :-1] = labels_BT[:, 1:] != IGNORED
     targets_N = labels_BT[:, 1:][keep_BT[:, :-1]]
     places: Batch = {name: batch[name] for name in ("position_ids", "cu_seq_lens_q", "prefix_states") if name in batch}
-    logits_NV = _logits(model, batch["input_ids"], keep_BT, places)
-    total = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
-    return total / _items(tokens_in_step, targets_N)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    items, head = _items(tokens_in_step, targets_N), base.get_output_embeddings()
+    if _scales(base):  # only the model itself knows how
+        inputs, virtual = _with_prompt(model, base, batch["input_ids"])
+        logits_NV = base(**inputs, use_cache=False, **places).logits[:, virtual:][keep_BT]
+    else:
+        hidden_ND = _hidden(model, base, batch["input_ids"], keep_BT, places)
+        if type(head) is torch.nn.Linear and not head._forward_hooks and not head._forward_pre_hooks:
+            return linear_cross_entropy(hidden_ND, head.weight, targets_N, bias_V=head.bias, scale=1 / items)
+        logits_NV = head(hidden_ND)  # an adapter's, or quantized
+    return torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum") / items
 
 
 def causal_tokens(batch: Batch) -> int:
@@ -65,16 +75,19 @@ def causal_tokens(batch: Batch) -> int:
 _AFTER_HEAD = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
-def _logits(model: Any, ids_BT: torch.Tensor, keep_BT: torch.Tensor, places: Batch) -> torch.Tensor:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+def _scales(base: Any) -> bool:
     config = base.config.get_text_config()
+    return any(getattr(config, name, None) not in (None, 1.0) for name in _AFTER_HEAD)
+
+
+def _hidden(model: Any, base: Any, ids_BT: torch.Tensor, keep_BT: torch.Tensor, places: Batch) -> torch.Tensor:
+    """What the head reads at the positions kept (N, D)."""
     inputs, virtual = _with_prompt(model, base, ids_BT)
-    if any(getattr(config, name, None) not in (None, 1.0) for name in _AFTER_HEAD):  # only the model itself knows how
-        logits: torch.Tensor = base(**inputs, use_cache=False, **places).logits[:, virtual:][keep_BT]
-    else:
-        hidden_BTD = base.get_decoder()(**inputs, use_cache=False, **places).last_hidden_state[:, virtual:]
-        logits = base.get_output_embeddings()(hidden_BTD[keep_BT])
-    return logits
+    kept = {KEPT: keep_BT} if not virtual and keeps(model) else {}
+    hidden: torch.Tensor = base.get_decoder()(**inputs, use_cache=False, **places, **kept).last_hidden_state
+    if kept and hidden.shape[:2] != keep_BT.shape:  # the last layer has left the others out
+        return hidden[0]
+    return hidden[:, virtual:][keep_BT]
 
 
 def _with_prompt(model: Any, base: Any, ids_BT: torch.Tensor) -> tuple[dict[str, Any], int]:

@@ -22,6 +22,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
 from groundtune.errors import ConfigError
+from groundtune.nn.lean_layers import lean
 from groundtune.nn.precision import Precision, precision
 from groundtune.training.guards import check_identity, nothing_supervised, versions
 from groundtune.training.objectives import CAUSAL, Objective
@@ -251,7 +252,7 @@ def train(
         if type(noisy).__name__ in {"PrinterCallback", "ProgressCallback", "NotebookProgressCallback"}:
             trainer.remove_callback(noisy)
     started = time.perf_counter()
-    with interrupt.heard():
+    with interrupt.heard(), lean(model):
         trainer.train(resume_from_checkpoint=checkpoint or False)
     best = load_best(model, folder) if validate is not None else None
     model.eval()

@@ -1,4 +1,4 @@
-"""``groundtune bench``: the project's own benchmarks, each a command that prints one JSON object with ``--json``."""
+"""``groundtune bench dataset``: checking, counting and splitting generated chats, in rows and tokens a second."""
 
 from __future__ import annotations
 
@@ -14,15 +14,7 @@ import typer
 
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say
 
-bench = typer.Typer(help="The project's own benchmarks.", no_args_is_help=True)
 
-
-@bench.callback()
-def _bench() -> None:
-    """The project's own benchmarks."""
-
-
-@bench.command("dataset")
 def dataset(
     rows: Annotated[
         int, typer.Option("--rows", min=10, help="Chat examples to make, check, count and split.")
