@@ -40,6 +40,12 @@ def tune(
         int | None,
         typer.Option("--show-row", min=1, help="Print training row N with its trained part marked; train nothing."),
     ] = None,
+    max_hours: Annotated[
+        float | None, typer.Option("--max-hours", min=0.0, help="Plan first; do not begin what would take longer.")
+    ] = None,
+    max_usd: Annotated[
+        float | None, typer.Option("--max-usd", min=0.0, help="Plan first; do not begin what would cost more.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Fine-tune the model on the questions of the split `train`, or on `tune.data`; a killed run goes on where it was."""
@@ -57,6 +63,10 @@ def tune(
     if show_row is not None:
         _show(setup, show_row, json=json)
         return
+    if max_hours is not None or max_usd is not None:
+        from groundtune.cli._planning import check_before
+
+        check_before(setup, setup.config.tune.method, max_hours=max_hours, max_usd=max_usd)
     with setup.workspace.writing():
         figures = ensure_tuned(setup, quiet=json, notes=True)
     page = setup.workspace.path(artifact(setup.config.tune.method)) / "learned.html"

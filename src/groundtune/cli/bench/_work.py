@@ -136,7 +136,7 @@ def _token_rows(
             ("made-up chat", m, ()) for m in islice(question_chats(seed), rows + _HELD_OUT)
         ]
     else:
-        from groundtune.methods._tuning import read_conversations
+        from groundtune.methods._material import read_conversations
 
         pairs = [(where, c.messages, c.tools) for where, c in read_conversations(data)]
     made = [
