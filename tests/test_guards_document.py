@@ -27,4 +27,6 @@ def test_every_named_test_exists() -> None:
 
 
 def test_every_row_s_test_is_named() -> None:
-    assert {name for name in DEFINED if re.match(r"test_row_\d\d_", name)} - set(re.findall(r"`(test_\w+)`", TEXT)) == set()
+    assert {name for name in DEFINED if re.match(r"test_row_\d\d_", name)} - set(
+        re.findall(r"`(test_\w+)`", TEXT)
+    ) == set()
