@@ -16,7 +16,7 @@ from groundtune.backends.local import LocalBackend
 from groundtune.config import parse_config
 from groundtune.dataset.lengths import Lengths
 from groundtune.dataset.prompts import closed_book
-from groundtune.dataset.render import VERSION, TokenRow, render_example
+from groundtune.dataset.render import VERSION, TokenRow, render_example, render_prompt
 from groundtune.errors import ConfigError, InputError
 from groundtune.methods import _tuning
 from groundtune.methods._overlap import check_overlap, nearly_trained
@@ -24,7 +24,6 @@ from groundtune.methods._setup import Setup
 from groundtune.methods._tuning import (
     figures_of,
     gather,
-    read_conversations,
     stop_where_turns_end,
     token_rows,
     training_row,
@@ -113,7 +112,7 @@ def test_row_01_generation_stops_where_the_template_ends_a_turn(trained: Path) -
     weights = trained / ".groundtune" / "runs" / "full" / "weights"
     loaded, tokenizer = checkpoints.open_model(str(weights), torch.float32)
     loaded.generation_config.eos_token_id = tokenizer.pad_token_id
-    ids = torch.tensor([_tuning.render_prompt(tokenizer, [Message("user", FACTS[0][0])])])
+    ids = torch.tensor([render_prompt(tokenizer, [Message("user", FACTS[0][0])])])
 
     def written() -> list[int]:
         return loaded.generate(ids, max_new_tokens=20, do_sample=False)[0, ids.shape[1] :].tolist()
@@ -244,11 +243,11 @@ def test_row_09_a_beginning_of_text_stands_once(tiny_tokenizer: Any) -> None:
         render_example(tokenizer, chat, max_tokens=256, where="row")
 
 
-def test_row_31_a_faulty_row_is_not_left_out_in_silence(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "rows.jsonl", FACTS)
+def test_row_31_a_faulty_row_is_not_left_out_in_silence(tiny_model_path: Path, tmp_path: Path) -> None:
+    setup, path = project(tmp_path, tiny_model_path), tmp_path / "rows.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + '{"messages": [{"role": "user"}]}\n{"text', encoding="utf-8")
     with pytest.raises(InputError, match=r"2 rows cannot be trained on; the first: .*rows\.jsonl:5") as caught:
-        read_conversations(path)
+        gather(setup, setup.config.tune)
     assert "--quarantine" in caught.value.next_step
 
     kept = []
