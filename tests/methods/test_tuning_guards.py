@@ -16,7 +16,7 @@ from groundtune.backends.local import LocalBackend
 from groundtune.config import parse_config
 from groundtune.dataset.lengths import Lengths
 from groundtune.dataset.prompts import closed_book
-from groundtune.dataset.render import VERSION, TokenRow, render_example
+from groundtune.dataset.render import VERSION, TokenRow, render_example, render_prompt
 from groundtune.errors import ConfigError, InputError
 from groundtune.methods import _tuning
 from groundtune.methods._overlap import check_overlap, nearly_trained
@@ -24,7 +24,6 @@ from groundtune.methods._setup import Setup
 from groundtune.methods._tuning import (
     figures_of,
     gather,
-    read_conversations,
     stop_where_turns_end,
     token_rows,
     training_row,
@@ -113,7 +112,7 @@ def test_row_01_generation_stops_where_the_template_ends_a_turn(trained: Path) -
     weights = trained / ".groundtune" / "runs" / "full" / "weights"
     loaded, tokenizer = checkpoints.open_model(str(weights), torch.float32)
     loaded.generation_config.eos_token_id = tokenizer.pad_token_id
-    ids = torch.tensor([_tuning.render_prompt(tokenizer, [Message("user", FACTS[0][0])])])
+    ids = torch.tensor([render_prompt(tokenizer, [Message("user", FACTS[0][0])])])
 
     def written() -> list[int]:
         return loaded.generate(ids, max_new_tokens=20, do_sample=False)[0, ids.shape[1] :].tolist()
@@ -244,11 +243,11 @@ def test_row_09_a_beginning_of_text_stands_once(tiny_tokenizer: Any) -> None:
         render_example(tokenizer, chat, max_tokens=256, where="row")
 
 
-def test_row_31_a_faulty_row_is_not_left_out_in_silence(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "rows.jsonl", FACTS)
+def test_row_31_a_faulty_row_is_not_left_out_in_silence(tiny_model_path: Path, tmp_path: Path) -> None:
+    setup, path = project(tmp_path, tiny_model_path), tmp_path / "rows.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + '{"messages": [{"role": "user"}]}\n{"text', encoding="utf-8")
     with pytest.raises(InputError, match=r"2 rows cannot be trained on; the first: .*rows\.jsonl:5") as caught:
-        read_conversations(path)
+        gather(setup, setup.config.tune)
     assert "--quarantine" in caught.value.next_step
 
     kept = []
@@ -451,7 +450,7 @@ def test_row_17_an_adapter_that_is_not_applied_is_missed(
     honest = checkpoints.load_model
     monkeypatch.setattr(checkpoints, "load_model", lambda name, adapter=None: honest(name))
     adapting = {"method": "lora", "learning_rate": 2e-2}
-    with pytest.raises(TrainingError, match="the weights read back give other logits than the trained model"):
+    with pytest.raises(TrainingError, match="the weights read back"):
         tune(project(tmp_path / "guarded", tiny_model_path, **adapting))
     folder, _ = tune(project(tmp_path / "off", tiny_model_path, **adapting, guards=False))
     plain, _ = honest(str(tiny_model_path))
@@ -498,25 +497,28 @@ def test_row_20_an_adapter_is_merged_into_the_unquantized_base(
 
 
 def test_row_21_a_merge_that_gives_another_model_is_missed(
-    tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model_path: Path, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check, seen = _tuning.check_reload, []
+    rows, _ = token_rows(tiny_tokenizer, named(FACTS), max_tokens=256)
+    check, apart = _tuning.check_reload, []
 
-    def with_another_scale(model: Any, rows: Any, base: str, weights: Path, adapter: bool) -> float:
+    def with_another_scale(model: Any, *given: Any) -> float:
+        """The check, after someone changed the scaling that the adapter is merged by."""
+        weights = next(part for part in given if isinstance(part, Path))
         config = json.loads((weights / "adapter_config.json").read_text(encoding="utf-8"))
         (weights / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": 64}), encoding="utf-8")
-        merged, _ = checkpoints.load_model(base, adapter=str(weights))
-        seen.append(float((logits(merged, rows) - logits(model, rows)).abs().max()))
-        return check(model, rows, base, weights, adapter)
+        merged, _ = checkpoints.load_model(str(tmp_path / "model"), adapter=str(weights))
+        apart.append(float((logits(merged, rows) - logits(model, rows)).abs().max()))
+        return check(model, *given)
 
-    setup = project(tmp_path, tiny_model_path, method="lora", learning_rate=2e-2)
+    setup = project(tmp_path, tiny_model_path, method="lora", epochs=10)
     folder, _ = tune(setup)
     assert figures_of(setup, "lora")["reload_difference"] < 1e-4  # the number that the page publishes
     assert "standard deviations" in (folder / "learned.html").read_text(encoding="utf-8")
     monkeypatch.setattr(_tuning, "check_reload", with_another_scale)
-    with pytest.raises(TrainingError, match="the weights read back give other logits"):
-        tune(project(tmp_path, tiny_model_path, method="lora", learning_rate=2e-2, epochs=39))
-    assert seen[0] > 0.1  # what would have been served
+    with pytest.raises(TrainingError, match="the weights read back"):
+        tune(project(tmp_path, tiny_model_path, method="lora", epochs=9))
+    assert apart[0] > 0.1  # what would have been served
 
 
 # ---------------------------------------------------------------- validation: 26
@@ -583,3 +585,22 @@ def test_row_26_nearly_trained_validation_rows_are_told(tiny_model_path: Path, t
     assert figures_of(setup, "full")["notes"][0].startswith(note)
     tune(project(tmp_path, tiny_model_path, epochs=1, method="full"), announce=told.append)
     assert "no validation rows" in told[-1]
+
+
+def test_row_26_validation_rows_over_the_limit_are_told(tiny_model_path: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    setup = project(tmp_path, tiny_model_path, epochs=1, method="full", max_tokens=64, validation="validation.jsonl")
+    write_rows(tmp_path / "validation.jsonl", [LONG, ("Who sells the fish?", "Ida")])
+    tune(setup, announce=told.append)
+    assert told[2:] == ["1 of 2 validation rows are over the limit and left out"]
+    write_rows(tmp_path / "validation.jsonl", [LONG])
+    tune(setup, announce=told.append)
+    assert told[-1].startswith("no validation rows")
+
+
+def test_row_05_the_row_that_is_shown_is_one_that_was_trained(tiny_model_path: Path, tmp_path: Path) -> None:
+    dropping = {"max_tokens": 64, "truncation": "drop", "epochs": 1, "method": "full"}
+    folder, _ = tune(project(tmp_path, tiny_model_path, [LONG, *FACTS], **dropping))
+    page = (folder / "learned.html").read_text(encoding="utf-8")
+    assert "rows.jsonl:2: " in page
+    assert "rows.jsonl:1: " not in page

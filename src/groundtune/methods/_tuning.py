@@ -258,8 +258,8 @@ def _train(
             expected="rows within the limit",
             next_step="set tune.truncation: window, or choose a model with a longer context",
         )
-    validation, _ = token_rows(tokenizer, material.validation, max_tokens=limit, truncation="drop")
-    oddities = _oddities(material, len(validation))
+    validation, of_validation = token_rows(tokenizer, material.validation, max_tokens=limit, truncation="drop")
+    oddities = _oddities(material, of_validation)
     for note in (str(lengths), _share(rows), *oddities):
         announce(note)
     kind = PackedBatches if config.packing else RowBatches
@@ -267,7 +267,8 @@ def _train(
     if config.packing:
         prepare(model, rows)
     watched = learned.groups(tokenizer, material.watched, max_tokens=context, seed=seed)
-    before, start = learned.losses(model, watched), learned.logits(model, rows[:2])
+    probe = sorted(rows, key=lambda row: len(row.ids))[:2]
+    before, start = learned.losses(model, watched), learned.logits(model, probe)
     model = module.attach(model, options, base=base)
     if config.guards:
         check_embeddings(model, tokenizer, rows)
@@ -299,7 +300,7 @@ def _train(
         progress=progress,
     )
     if config.guards:
-        check_changed(start, learned.logits(model, rows[:2]))
+        check_changed(start, learned.logits(model, probe))
         stop_where_turns_end(model, tokenizer)
     if hasattr(module, "save"):
         module.save(model, tokenizer, folder / "weights")
@@ -337,7 +338,9 @@ def _train(
         check_template(folder / "weights", template)
     discard_checkpoints(folder / "checkpoints")
     (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
-    first = shown_row(material.train[0][0], rows[0], tokenizer, limit)
+    fits = next((n for n, size in enumerate(lengths.tokens) if size <= limit), 0)
+    at = fits if config.truncation == "drop" else 0  # the row that the first of `rows` was made from
+    first = shown_row(material.train[at][0], rows[0], tokenizer, limit)
     learned.write_page(folder / "learned.html", figures, result.losses, row=first, lengths=lengths)
     figures["seconds"] = round(time.perf_counter() - started, 2)
     figures["disk_bytes"] = sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file())
@@ -349,16 +352,18 @@ def _share(rows: Sequence[TokenRow]) -> str:
     return f"the loss is on {trained / tokens:.0%} of the tokens: answers and the marks that end them"
 
 
-def _oddities(material: Material, validation: int) -> list[str]:
-    """What a person should know about the rows before training; ``validation``: how many rows there are to validate on."""
+def _oddities(material: Material, validation: Lengths) -> list[str]:
+    """What a person should know about the rows before training."""
     notes = []
+    if validation.over:
+        notes.append(f"{validation.over} of {len(validation.tokens)} validation rows are over the limit and left out")
     near = nearly_trained(material.train, material.validation)
     if near:
         pairs = "; ".join(f"{a} like {b}" for a, b in near[:3])
         notes.append(
             f"{len(near)} of {len(material.validation)} validation rows are nearly trained ones, their loss says little: {pairs}"
         )
-    if not validation:
+    if validation.over == len(validation.tokens):
         notes.append("no validation rows: the weights are those of the last step, and nothing shows when to stop")
     return notes
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -70,9 +71,13 @@ class _TokenRowBatches(PlannedBatches):
         row = self.rows[number]
         return array("q", row.ids).tobytes() + bytes(row.trained)
 
+    @cached_property
+    def _trained(self) -> list[int]:
+        return [sum(row.trained[1:]) for row in self.rows]
+
     def trained_of(self, step: int) -> int:
         """Tokens of a micro-batch that count in the loss."""
-        return sum(sum(self.rows[i].trained[1:]) for i in self.plan[step])
+        return sum(self._trained[i] for i in self.plan[step])
 
 
 class RowBatches(_TokenRowBatches):
