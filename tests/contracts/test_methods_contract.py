@@ -19,7 +19,7 @@ from groundtune.workspace import Workspace
 
 #: the others train a model that `tuned` or their own name stands for, or make no System at all
 NAMES = [n for n in registry.names("methods") if hasattr(registry.get("methods", n), "build")]
-NEEDS = {"baseline": "groundtune index", "rag": "groundtune index", "tuned": "groundtune tune", "scratch": "groundtune", "hard_prompt": "groundtune tune"}  # fmt: skip
+NEEDS = {"baseline": "groundtune index", "rag": "groundtune index", "tuned": "groundtune tune", "scratch": "groundtune", "hard_prompt": "groundtune tune", "classifier": "groundtune tune", "seq2seq": "groundtune tune"}  # fmt: skip
 EXAMPLES = [
     Example("1", "1", "train", "Who?", ("Ann",)),
     Example("2", "2", "train", "Where?", ("Oslo",)),

@@ -228,15 +228,14 @@ def test_a_fault_on_the_way_is_seen_and_nothing_is_left(
 ) -> None:
     """Faults of the kind that others shipped: a merge with the wrong scale, a layer lost, no template."""
     if fault == "merge":
-        import groundtune.nn.adapters
+        from groundtune.nn.adapters import apply
 
-        real = groundtune.nn.adapters.merge_lora
+        real = apply.apply_adapter
 
-        def twice(model: Any, folder: Path) -> None:
-            real(model, folder)
-            real(model, folder)
+        def twice(model: Any, folder: Path) -> Any:
+            return real(real(model, folder), folder)
 
-        monkeypatch.setattr("groundtune.nn.adapters.merge_lora", twice)
+        monkeypatch.setattr(apply, "apply_adapter", twice)
     else:
         whole = module._write
 
