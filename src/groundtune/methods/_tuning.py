@@ -39,6 +39,7 @@ from groundtune.system import System
 from groundtune.workspace import Workspace, digest, folder_digest
 
 if TYPE_CHECKING:
+    from groundtune.dataset.lengths import Lengths
     from groundtune.training.learned_rows import ShownRow
 
 #: which method `groundtune tune` ran last: what the System `tuned` stands for
