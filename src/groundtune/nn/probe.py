@@ -98,8 +98,8 @@ def save_probe(
         "log_sum_exp": logits_PV.logsumexp(1),
         "spread": spread.reshape(1),
     }
-    metadata = {"rows": json.dumps(rows), "vocabulary": str(logits_PV.shape[1]), "moved": json.dumps(moved)}
-    save_file(tensors, folder / FILE, metadata=metadata)
+    asked = {"rows": rows, "vocabulary": logits_PV.shape[1], "moved": moved}
+    save_file(tensors, folder / FILE, metadata={"probe": json.dumps(asked)})  # several keys are written in any order
     return moved
 
 
@@ -125,8 +125,8 @@ def check_probe(model: Any, folder: Path, tolerance: float | None = None) -> flo
     try:
         with safe_open(file, framework="pt") as opened:
             saved = {name: opened.get_tensor(name) for name in ("values", "places", "log_sum_exp", "spread")}
-            metadata = opened.metadata() or {}
-        rows, vocabulary = json.loads(metadata["rows"]), int(metadata["vocabulary"])
+            asked = json.loads((opened.metadata() or {})["probe"])
+        rows, vocabulary = asked["rows"], int(asked["vocabulary"])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
             f"{file}: no probe: {error}", expected="the file that was written beside the weights"
