@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from groundtune import registry
 from groundtune.methods._setup import Backend, Setup
 from groundtune.methods._tuning import last_method, tuned_backend, tuned_system
 from groundtune.system import System
@@ -13,9 +14,17 @@ def backend(setup: Setup) -> Backend:
     Raises:
         MissingArtifactError: not tuned yet.
     """
-    return tuned_backend(setup, last_method(setup))
+    method = last_method(setup)
+    module = registry.get("methods", method)
+    made: Backend = module.backend(setup) if hasattr(module, "backend") else tuned_backend(setup, method)
+    return made
 
 
 def build(setup: Setup) -> System:
     """The System ``tuned``."""
-    return tuned_system(setup, "tuned", last_method(setup))
+    method = last_method(setup)
+    module = registry.get("methods", method)
+    if hasattr(module, "build"):  # a task of its own, such as classification
+        system: System = module.build(setup, "tuned")
+        return system
+    return tuned_system(setup, "tuned", method)
