@@ -49,7 +49,7 @@ class Start:
         if self.name == WARM:
             from groundtune.retrieval.embedders import minilm
 
-            return minilm.SHA256
+            return folder_digest(minilm.model_folder())
         return folder_digest(Path(self.name)) if Path(self.name).is_dir() else self.name
 
     def open(self, texts: Sequence[str], options: NewOptions, seed: int) -> tuple[Any, Any]:
