@@ -21,7 +21,7 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.config import AnswerConfig, Config
-from groundtune.dataset.files.items import write_items
+from groundtune.dataset.files.items import read_items, write_items
 from groundtune.dataset.reading import sentences
 from groundtune.evaluation.significance import paired_difference
 from groundtune.methods import _pairs, _tuning
@@ -107,7 +107,8 @@ def prepare_tatoeba(data: Path, folder: Path, languages: Sequence[str]) -> None:
     for language in languages:
         train += [(row["src"].strip(), row["eng"].strip()) for row in rows_of(data / f"{language}-eng.jsonl")]
     known = {bare(side) for both in held for side in both}
-    kept = [both for both in dict.fromkeys(train) if not known & {bare(side) for side in both}]
+    train = list(dict.fromkeys(train))
+    kept = [both for both in train if not known & {bare(side) for side in both}]
     print(f"{len(train) - len(kept)} training pairs left out: a sentence of theirs is held out")
     for name, part in (("train", kept), ("validation", held[TEST:]), ("test", held[:TEST])):
         write(folder, f"{name}.jsonl", [pair("<to-en>", *both) for both in part])
@@ -154,7 +155,9 @@ def systems(
 
 def report(task: str, folder: Path) -> None:
     columns, metric, _ = TASKS[task]
-    items = _pairs.items_of(_tuning.read_conversations(folder / "test.jsonl"))
+    items = _pairs.items_of(
+        [("", i.item) for i in read_items(folder / "test.jsonl") if isinstance(i.item, Conversation)]
+    )
     references = [item.references for item in items]
     table: dict[str, list[str]] = dict(baselines(task, items))
     base, runs = next(iter(table)), {}
