@@ -17,7 +17,8 @@ from groundtune.backends.encoder_decoder import cut, input_ids, input_text, targ
 from groundtune.dataset.item_text import answer_of, context_of
 from groundtune.dataset.render import Truncation
 from groundtune.errors import InputError
-from groundtune.records import Conversation, Message
+from groundtune.methods._setup import Backend
+from groundtune.records import Completion, Conversation, Message
 from groundtune.training.pairs import PairRow
 
 Placed = Sequence[tuple[str, Conversation]]
@@ -111,7 +112,7 @@ def items_of(conversations: Placed) -> list[TestItem]:
     return [TestItem(messages, tuple(dict.fromkeys(answers))) for messages, answers in grouped.items()]
 
 
-def run_test(backend: Any, items: Sequence[TestItem], *, max_tokens: int, answers: Path) -> dict[str, float]:
+def run_test(backend: Backend, items: Sequence[TestItem], *, max_tokens: int, answers: Path) -> dict[str, float]:
     """Answer the test items and score them as one corpus.
 
     Args:
@@ -133,3 +134,26 @@ def run_test(backend: Any, items: Sequence[TestItem], *, max_tokens: int, answer
             row = {"input": asked, "answer": text, "references": item.references}
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
     return {"n": len(items), "seconds": seconds, **corpus_scores(written, [i.references for i in items])}
+
+
+class PairSystem:
+    """An encoder-decoder that was trained on pairs: the words of the conversation are its input, as they are.
+
+    Args:
+        name, description: as every System's.
+        backend: what generates.
+        max_tokens: most tokens of an answer.
+    """
+
+    def __init__(self, name: str, description: str, backend: Backend, *, max_tokens: int) -> None:
+        self.name, self.description = name, description
+        self._backend, self._max_tokens = backend, max_tokens
+
+    def answer(self, messages: Sequence[Message]) -> Completion:
+        """Answer a conversation."""
+        return self.answer_batch([messages])[0]
+
+    def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
+        """Answer many."""
+        written = self._backend.generate_batch(conversations, max_tokens=self._max_tokens)
+        return [Completion(g.text, not g.text, logprobs=g.logprobs, usage=g.usage) for g in written]

@@ -9,7 +9,6 @@ that train several tasks at once beyond a system message each.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,19 +22,18 @@ from groundtune.backends.encoder_decoder import EncoderDecoderBackend, Search
 from groundtune.config import TuneConfig
 from groundtune.errors import ConfigError, InputError
 from groundtune.methods import _pairs, _tuning
+from groundtune.methods._encoder_decoders import Start, start_of
 from groundtune.methods._material import Material, gather, read_conversations
 from groundtune.methods._overlap import check_overlap
 from groundtune.methods._setup import ClosedBook, Setup
-from groundtune.nn.encoder_decoder import HEAD, NEW_CONTEXT, context_tokens, new_encoder_decoder, open_encoder_decoder
-from groundtune.records import Completion, Message
+from groundtune.nn.encoder_decoder import context_tokens, open_encoder_decoder
 from groundtune.system import System
 from groundtune.training.pairs import PairBatches, PairRow
-from groundtune.workspace import digest, folder_digest
+from groundtune.workspace import digest
 
-#: peak learning rates: of a trained encoder-decoder, of a warm start, of a new model
-RATE, RATE_WARM, RATE_NEW = 1e-4, 3e-4, 1e-3
-DEFAULT = "warm:minilm"
-_NEW = re.compile(r"new:(\d+)x(\d+)")
+DESCRIPTION = "an encoder-decoder after training on the inputs and outputs"
+#: continuing on changed facts is not for these weights
+MERGES = False
 #: rows whose loss is taken before and after
 SAMPLE = 48
 
@@ -59,15 +57,6 @@ class Options(BaseModel):
     copying: bool = Field(False, description="of new:, start with cross-attention that goes on as the input does")
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """What training starts from, in words and numbers."""
-
-    name: str
-    words: str
-    rate: float
-
-
 def tune(setup: Setup, config: TuneConfig, *, progress: Any = None) -> tuple[Path, bool]:
     """Train; the artifact ``runs/seq2seq`` and whether it was made now.
 
@@ -82,13 +71,13 @@ def tune(setup: Setup, config: TuneConfig, *, progress: Any = None) -> tuple[Pat
             f"{setting}: an encoder-decoder reads one whole input at a time",
             next_step="leave it out; tune.options.input_tokens cuts long inputs",
         )
-    start = start_of(setup, config)
+    start = start_of(setup, config, options)
     material = gather(setup, config)
     test = read_conversations(setup.workspace.root / config.test, config.fields) if config.test else []
     check_overlap(material.train, test, "test")
     inputs = {
         "version": 1,
-        "model": _identity(start.name),
+        "model": start.identity(),
         "config": config.model_dump(exclude={"guards", "report_to", "save_every_steps"}),
         "seed": setup.config.seed,
         "answer_tokens": setup.config.answer.max_tokens if test else None,
@@ -102,59 +91,6 @@ def tune(setup: Setup, config: TuneConfig, *, progress: Any = None) -> tuple[Pat
         inputs,
         lambda folder: _Run(start, options, material, test, config, inputs, folder).make(progress),
     )
-
-
-def start_of(setup: Setup, config: TuneConfig) -> Start:
-    """What ``tune.model`` names.
-
-    Raises:
-        ConfigError: it is none of what it may be.
-    """
-    name = config.model or DEFAULT
-    if name == DEFAULT:
-        return Start(name, "encoder and decoder warm-started from MiniLM, cross-attention new", RATE_WARM)
-    if match := _NEW.fullmatch(name):
-        layers, width = int(match[1]), int(match[2])
-        if layers < 1 or width < HEAD or width % HEAD:
-            raise ConfigError(f"tune.model: {name!r}", expected=f"at least 1 layer and a width that {HEAD} divides")
-        return Start(name, f"T5-shaped from zero, {layers} + {layers} layers of width {width}", RATE_NEW)
-    if name.startswith(("warm:", "new:")):
-        raise ConfigError(
-            f"tune.model: {name!r}", expected="warm:minilm, new:LAYERSxWIDTH such as new:3x256, a folder or a name"
-        )
-    return Start(setup.resolve(name), f"{name} as it is", RATE)
-
-
-def _identity(name: str) -> str:
-    if name == DEFAULT:
-        from groundtune.nn.encoder_models import MINILM_SHA256
-
-        return MINILM_SHA256
-    return folder_digest(Path(name)) if Path(name).is_dir() else name
-
-
-def _open(start: Start, options: Options, texts: Sequence[str], seed: int) -> tuple[Any, Any]:
-    import torch
-
-    from groundtune.nn.encoder_decoder import warm_start
-
-    if start.name == DEFAULT:
-        from groundtune.nn.encoder_models import minilm_folder
-
-        return warm_start(minilm_folder(), seed=seed)
-    if match := _NEW.fullmatch(start.name):
-        from groundtune.nn.copying_start import copying_start
-        from groundtune.nn.tokenizer import train_tokenizer
-
-        tokenizer = train_tokenizer(iter(texts), vocabulary=options.vocabulary, context_tokens=NEW_CONTEXT)
-        tokenizer.chat_template = None
-        layers, width = int(match[1]), int(match[2])
-        model = new_encoder_decoder(layers, width, tokenizer, seed=seed, dropout=options.dropout)
-        if options.copying:
-            copying_start(model, seed=seed)
-        return model, tokenizer
-    torch.manual_seed(seed)
-    return open_encoder_decoder(start.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +111,7 @@ class _Run:
 
         started, seed = time.perf_counter(), int(self.inputs["seed"])
         texts = [m.content for _, c in self.material.train for m in c.messages]
-        model, tokenizer = _open(self.start, self.options, texts, seed)
+        model, tokenizer = self.start.open(texts, self.options, seed)
         if self.options.freeze_encoder:
             model.get_encoder().requires_grad_(False)
         pairs, validation = self._rows(model, tokenizer)
@@ -224,6 +160,7 @@ class _Run:
         figures["disk_bytes"] = sum(f.stat().st_size for f in weights.rglob("*") if f.is_file())
         if self.test:
             figures["test"] = self._tested(model, tokenizer)
+            figures["said"] = [_in_words(figures["test"])]
         discard_checkpoints(self.folder / "checkpoints")
         return figures
 
@@ -292,6 +229,11 @@ class _Run:
         )
 
 
+def _in_words(test: Mapping[str, float]) -> str:
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in test.items() if name not in ("n", "seconds"))
+    return f"On {test['n']} test inputs: {scores}."
+
+
 def _objective() -> Any:
     from groundtune.training.objectives import TARGETS
 
@@ -356,32 +298,6 @@ def backend(setup: Setup) -> EncoderDecoderBackend:
     return _backend("seq2seq", model, tokenizer, options, system_text=bool(figures["system_text"]))
 
 
-class PairSystem:
-    """An encoder-decoder that was trained on pairs: the words of the conversation are its input, as they are.
-
-    Args:
-        name: as every System's.
-        made: what generates.
-        max_tokens: most tokens of an answer.
-    """
-
-    def __init__(self, name: str, made: EncoderDecoderBackend, *, max_tokens: int) -> None:
-        self.name, self._backend, self._max_tokens = name, made, max_tokens
-        self.description = DESCRIPTION
-
-    def answer(self, messages: Sequence[Message]) -> Completion:
-        """Answer a conversation."""
-        return self.answer_batch([messages])[0]
-
-    def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
-        """Answer many."""
-        written = self._backend.generate_batch(conversations, max_tokens=self._max_tokens)
-        return [Completion(g.text, not g.text, logprobs=g.logprobs, usage=g.usage) for g in written]
-
-
-DESCRIPTION = "an encoder-decoder after training on the inputs and outputs"
-
-
 def build(setup: Setup, name: str = "seq2seq") -> System:
     """The System ``seq2seq``: trained on the project's questions, it is asked as they were; on pairs, as it is told.
 
@@ -391,4 +307,4 @@ def build(setup: Setup, name: str = "seq2seq") -> System:
     made, tokens = backend(setup), setup.config.answer.max_tokens
     if _tuning.figures_of(setup, "seq2seq")["asked"] == "questions":
         return ClosedBook(name, DESCRIPTION, made, max_tokens=tokens)
-    return PairSystem(name, made, max_tokens=tokens)
+    return _pairs.PairSystem(name, DESCRIPTION, made, max_tokens=tokens)

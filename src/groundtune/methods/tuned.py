@@ -14,7 +14,10 @@ def backend(setup: Setup) -> Backend:
     Raises:
         MissingArtifactError: not tuned yet.
     """
-    return tuned_backend(setup, last_method(setup))
+    method = last_method(setup)
+    module = registry.get("methods", method)
+    made: Backend = module.backend(setup) if hasattr(module, "backend") else tuned_backend(setup, method)
+    return made
 
 
 def build(setup: Setup) -> System:

@@ -43,10 +43,13 @@ def open_encoder_decoder(path: str) -> tuple[Any, Any]:
 
 
 def freeze_unused(model: Any) -> None:
-    """Leave a BERT encoder's pooler out of training: transformers builds and stores it, and nothing reads it."""
-    pooler = getattr(model.get_encoder(), "pooler", None)
-    if pooler is not None:
-        pooler.requires_grad_(False)
+    """Leave out of training what transformers stores as weights, though no gradient can reach it.
+
+    A BERT encoder's pooler, which nothing reads, and Marian's sinusoidal positions, which are computed, not learnt.
+    """
+    for name, module in model.named_modules():
+        if name.endswith("encoder.pooler") or "Sinusoidal" in type(module).__name__:
+            module.requires_grad_(False)
 
 
 def warm_start(folder: Path, *, seed: int) -> tuple[Any, Any]:
