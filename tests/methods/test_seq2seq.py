@@ -216,9 +216,9 @@ def test_training_lowers_the_loss(kind: str, folders: dict[str, Path], tmp_path:
 
 
 def test_a_warm_start_is_trained_and_read_back(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from groundtune.retrieval.embedders import minilm
+    from groundtune.nn import encoder_models
 
-    monkeypatch.setattr(minilm, "model_folder", lambda: bert)
+    monkeypatch.setattr(encoder_models, "minilm_folder", lambda: bert)
     figures = trained(project(tmp_path, "warm:minilm", epochs=12, learning_rate=3e-3))
     assert figures["learned"]["trained"]["after"] < figures["learned"]["trained"]["before"] - 1.0
     assert figures["reload_difference"] < 1e-5

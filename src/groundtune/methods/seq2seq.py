@@ -144,8 +144,6 @@ class _Run:
             "inputs_cut": pairs.inputs_cut,
             "documents": list(self.material.documents),
             "documents_complete": self.material.complete,
-            "tokens": sum(batches.lengths) * self.config.epochs,
-            "trained_tokens": sum(len(r.target_ids) for r in pairs.rows) * self.config.epochs,
             "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "parameters": sum(p.numel() for p in model.parameters()),
             **{k: v for k, v in asdict(result).items() if k not in ("losses", "seconds", "validations")},

@@ -46,6 +46,10 @@ class PairBatches(PlannedBatches):
         lengths = [len(r.input_ids) + len(r.target_ids) for r in rows]
         super().__init__(plan_batches(lengths, batch_tokens=batch_tokens, epochs=epochs, seed=seed), lengths)
 
+    def trained_of(self, step: int) -> int:
+        """Target tokens of a micro-batch."""
+        return sum(len(self.rows[i].target_ids) for i in self.plan[step])
+
     def row_bytes(self, number: int) -> bytes:
         """What a pair is told apart by."""
         row = self.rows[number]
