@@ -23,10 +23,10 @@ from groundtune.methods._systems import build_system
 from groundtune.methods._tuning import LAST, tune
 from groundtune.nn.classifiers import label_names, load_classifier, new_classifier
 from groundtune.system import as_messages
-from groundtune.training.classes import EncodedText, LabelledBatches, collate, encode, figures_of, logits_of
+from groundtune.training.classes import EncodedText, LabelledBatches, collate, encode, figures_of, logits_of, vectors_of
 from groundtune.training.objectives import CLASSES
 from groundtune.workspace import Workspace, write_json
-from tiny_encoders import ANIMALS, FILLERS, TOOLS, topic_rows, write_bert, write_llama, write_rows
+from tiny_encoders import ANIMALS, CLASSES_OF_WORDS, FILLERS, TOOLS, topic_rows, write_bert, write_llama, write_rows
 
 #: nats by which the loss must fall from ln 3 = 1.10, and the share of test rows that must be right (by chance: 0.33)
 FALL, RIGHT = 0.6, 0.9
@@ -126,7 +126,7 @@ def test_the_best_epoch_can_be_chosen_by_loss(tmp_path: Path) -> None:
 
 def test_pairs_are_learnt_in_both_orders(tmp_path: Path) -> None:
     setup = project(
-        tmp_path, data="pairs.jsonl", test=None, epochs=10, options={"swap": True, "batch_rows": 8, "names": {"1": "tool"}}
+        tmp_path, data="pairs.jsonl", test=None, epochs=10, options={"swap": True, "batch_rows": 8, "names": {1: "tool"}}
     )  # fmt: skip
     write_rows(tmp_path / "pairs.jsonl", pair_rows(200, 3))
     tune(setup)
@@ -241,6 +241,20 @@ def test_a_decoder_reads_the_last_word_even_where_padding_is_the_end(tmp_path: P
     assert row.ids == tuple(tokenizer("the horse")["input_ids"])
 
 
+def test_a_head_at_the_means_answers_with_the_nearest_before_training(tmp_path: Path) -> None:
+    write_bert(tmp_path, sentence=True)
+    made, tokenizer = new_classifier(str(tmp_path), sorted(CLASSES_OF_WORDS))
+    labels = sorted(CLASSES_OF_WORDS)
+    rows = [encode(tokenizer, r["text"], "", labels.index(r["label"]), max_tokens=64)[0] for r in topic_rows(90, 6)]
+    vectors, right = vectors_of(made, rows, 0), torch.tensor([row.label for row in rows])
+    made.start_at_means(vectors, right, scale=10.0)
+    centred = vectors - vectors.mean(0)
+    means = torch.stack([centred[right == k].mean(0) for k in range(3)])
+    cosines = torch.nn.functional.normalize(means, dim=-1) @ centred.T
+    assert torch.allclose(logits_of(made, rows, 0), 10 * (cosines / centred.norm(dim=-1).mean()).T, atol=1e-3)
+    assert figures_of(logits_of(made, rows, 0), right.tolist(), 2)["accuracy"] > 0.5
+
+
 def test_figures_are_those_of_the_definitions() -> None:
     logits = torch.tensor([[2.0, 0, 0], [2, 0, 0], [0, 2, 0], [0, 2, 0], [0, 0, 2]])
     labels = [0, 1, 1, 1, 0]
@@ -303,6 +317,8 @@ def killer(at: int) -> Callable[..., None]:
 @pytest.mark.parametrize("model", ["sentences", "bert"])
 def test_a_killed_run_ends_in_the_same_weights(model: str, tmp_path: Path) -> None:
     more: dict[str, Any] = {"epochs": 3, "options": {"head_rate": 5.0, "label_smoothing": 0.1}}
+    if model == "sentences":
+        more["options"]["head"] = "means"
     whole, _ = tune(project(tmp_path / "whole", model=model, **more))
     rough = project(tmp_path / "rough", model=model, **more)
     with pytest.raises(Killed):
@@ -459,6 +475,8 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
             tune(project(tmp_path, options=options))
     with pytest.raises(InputError, match="'last' does not go with"):
         tune(project(tmp_path, options={"pooling": "last"}))
+    with pytest.raises(ConfigError, match="means needs mean pooling"):
+        tune(project(tmp_path, options={"head": "means"}))
     with pytest.raises(InputError, match="'mean' does not go with"):
         tune(project(tmp_path, model="llama", options={"pooling": "mean"}))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from groundtune import registry
 from groundtune.config import TuneConfig
@@ -60,6 +60,9 @@ class Options(BaseModel):
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="on the vector that the head reads")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="of the training loss (Szegedy et al. 2016, section 7)")
+    head: Literal["random", "means"] = Field(
+        "random", description="how the head starts; means: at the mean vector of each class's texts (mean pooling)"
+    )
     head_rate: float = Field(1.0, gt=0, description="the head's learning rate, as a multiple of the others'")
     batch_rows: int = Field(0, ge=0, description="rows a batch; 0: as many as tune.batch_tokens allows")
     warmup: float = Field(0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
@@ -75,6 +78,11 @@ class Options(BaseModel):
         False, description="read only the first max_tokens of longer texts, whatever tune.truncation says"
     )
     published: Published | None = Field(None, description="figures of another run, to be printed beside")
+
+    @field_validator("names", mode="before")
+    @classmethod
+    def _text_keys(cls, value: Any) -> Any:
+        return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value  # YAML reads 0 as a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +251,8 @@ def _train(
         seed=seed,
         swapped=encoded(tokenizer, swapped, labels, limit, how)[0],
     )
+    if options.head == "means":
+        _start_at_means(model, rows, pad)
     settings = TrainSettings(
         learning_rate=rate,
         schedule="linear",
@@ -295,6 +305,16 @@ def _train(
     figures["seconds"] = round(time.perf_counter() - started, 2)
     figures["disk_bytes"] = sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file())
     return figures
+
+
+def _start_at_means(model: Any, rows: Sequence[Any], pad_id: int) -> None:
+    import torch
+
+    from groundtune.training.classes import vectors_of
+
+    if not hasattr(model, "start_at_means"):
+        raise ConfigError("tune.options.head: means needs mean pooling", expected="a sentence encoder such as minilm", next_step="set tune.options.pooling: mean, or tune.options.head: random")  # fmt: skip
+    model.start_at_means(vectors_of(model, rows, pad_id), torch.tensor([row.label for row in rows]))
 
 
 def milliseconds(weights: Path, rows: Sequence[LabelledText]) -> float:

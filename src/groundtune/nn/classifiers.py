@@ -77,6 +77,19 @@ class PooledClassifier(PreTrainedModel):
         mean_BD: torch.Tensor = (hidden_BTD * weight_BT1).sum(1) / weight_BT1.sum(1).clamp_min(1)
         return mean_BD
 
+    @torch.no_grad()
+    def start_at_means(self, vectors_ND: torch.Tensor, labels_N: torch.Tensor, *, scale: float = 10.0) -> None:
+        """Set the head so that the class with the nearest mean vector wins, before any training.
+
+        A linear layer can say so (Snell et al., Prototypical Networks, NeurIPS 2017, section 2.4). Means are taken from the
+        mean of all texts and put to length 1; a text at a class's mean gets that class a logit of about ``scale``.
+        """
+        centre_D = vectors_ND.mean(0)
+        means_KD = torch.stack([vectors_ND[labels_N == k].mean(0) for k in range(len(self.classifier.bias))]) - centre_D
+        length = (vectors_ND - centre_D).norm(dim=-1).mean()
+        self.classifier.weight.copy_(torch.nn.functional.normalize(means_KD, dim=-1) * scale / length)
+        self.classifier.bias.copy_(-self.classifier.weight @ centre_D)
+
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor | None = None, **others: Any
     ) -> SequenceClassifierOutput:

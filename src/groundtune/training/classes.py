@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 import random
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -115,9 +115,20 @@ class LabelledBatches(PlannedBatches):
         return b"".join(array("q", [*row.ids, -1, *row.types, row.label]).tobytes() for row in both)
 
 
-@torch.no_grad()
 def logits_of(model: Any, rows: Sequence[EncodedText], pad_id: int, *, batch_tokens: int = 2048) -> torch.Tensor:
-    """A classifier's logits (N, K) for texts, in their order, in float32 on the CPU; the model's mode is put back."""
+    """A classifier's logits (N, K) for texts, in their order, in float32 on the CPU."""
+    return _over(model, lambda batch: model(**batch).logits, rows, pad_id, batch_tokens)
+
+
+def vectors_of(model: Any, rows: Sequence[EncodedText], pad_id: int, *, batch_tokens: int = 2048) -> torch.Tensor:
+    """What the head of a :class:`groundtune.nn.classifiers.PooledClassifier` reads of texts, (N, D), as above."""
+    return _over(model, lambda batch: model.pooled(**batch), rows, pad_id, batch_tokens)
+
+
+@torch.no_grad()
+def _over(
+    model: Any, read: Callable[[Any], torch.Tensor], rows: Sequence[EncodedText], pad_id: int, batch_tokens: int
+) -> torch.Tensor:
     was = model.training
     model.eval()
     device = next(model.parameters()).device
@@ -129,7 +140,7 @@ def logits_of(model: Any, rows: Sequence[EncodedText], pad_id: int, *, batch_tok
             size += 1
         part, order = order[-size:], order[:-size]
         batch = {k: v.to(device) for k, v in collate([rows[n] for n in part], pad_id).items() if k != "labels"}
-        out.update(zip(part, model(**batch).logits.float().cpu(), strict=True))
+        out.update(zip(part, read(batch).float().cpu(), strict=True))
     model.train(was)
     return torch.stack([out[n] for n in range(len(rows))])
 
