@@ -17,8 +17,9 @@ from groundtune.dataset.invented import invented_items
 from groundtune.errors import ConfigError, InputError, MissingArtifactError, UnknownNameError
 from groundtune.ingest.ingest import ingest
 from groundtune.methods import _passages, embedder
+from groundtune.methods._gain import Gain, gain
 from groundtune.methods._passages import Corpus
-from groundtune.methods._recall import Judge
+from groundtune.methods._recall import Judge, better
 from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system
 from groundtune.methods._tuning import tune
@@ -365,6 +366,27 @@ def test_recall_and_mrr_are_the_metrics_of_that_name() -> None:
         assert scores == pytest.approx(expected)
 
 
+def test_a_gain_is_clear_beyond_two_standard_errors_over_facts() -> None:
+    """Facts a, b, c gain 1, 0, 0.5: mean 0.5, deviation 0.5, standard error 0.5 / sqrt 3 = 0.289."""
+    before, after = [0.0, 0.0, 0.5, 0.0], [1.0, 1.0, 0.5, 0.5]
+    found = gain(before, after, ["a", "a", "b", "c"])
+    assert found.mean == pytest.approx(2.5 / 4)
+    assert found.error == pytest.approx(0.5 / 3**0.5)
+    assert found.clear
+    assert not gain(before[2:], after[2:], ["b", "c"]).clear
+    assert not gain([0.0, 0.0], [1.0, 1.0], ["a", "a"]).clear  # one fact tells nothing
+    assert not gain([0.5, 0.5], [0.5, 0.5], ["a", "b"]).clear
+
+
+def test_better_is_what_is_clear() -> None:
+    up, level, down = Gain(0.1, 0.01), Gain(0.0, 0.0), Gain(-0.1, 0.01)
+    assert better(up, down) is True
+    assert better(level, up) is True
+    assert better(Gain(-0.01, 0.0), up) is False
+    assert better(level, level) is better(Gain(0.1, 0.06), level) is False
+    assert better(None, None) is None
+
+
 def test_bm25_is_the_formula() -> None:
     texts = ["card card fee", "kayak fee harbour pier", "harbour"]
     scores = Bm25(texts).scores(["What is the card fee?"])
@@ -409,3 +431,20 @@ def test_it_is_no_system_and_tuned_does_not_stand_for_it(tuned: Setup) -> None:
         build_system("embedder", tuned)
     with pytest.raises(ConfigError, match="makes no model that answers"):
         build_system("tuned", tuned)
+
+
+def test_a_dataset_file_alone_is_enough(ingested: Path, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    shutil.copytree(ingested / "bert", tmp_path / "p" / "bert")
+    rows = [{"prompt": asked[0][0], "completion": passage} for passage, asked in items()]
+    (tmp_path / "p" / "pairs.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    setup = setup_in(tmp_path / "p", epochs=3)
+    config = setup.config.tune.model_copy(update={"data": "pairs.jsonl"})
+    tune(Setup(setup.workspace, setup.config.model_copy(update={"tune": config})))
+    figures = figures_of(setup)
+    assert figures["chunks"] == len(rows)
+    assert figures["last_loss"] < 0.95 * figures["first_loss"]
+    assert figures["validation_questions"] == 6
+    assert figures["documents"] and figures["documents_complete"] is False  # whose the passages are is not known
+    assert figures["better"] is None
+    assert "is not known" in figures["said"][-1]

@@ -20,6 +20,7 @@ from groundtune.dataset.prompts import closed_book
 from groundtune.dataset.render import render_example, render_prompt
 from groundtune.errors import ConfigError, InputError, MissingArtifactError, UnknownNameError
 from groundtune.methods import _prompt_search, _trigger, hard_prompt
+from groundtune.methods._gain import Gain
 from groundtune.methods._hard_prompts import HardPrompt, as_json, check_template, first_prompts, from_json, read_prompt
 from groundtune.methods._prompt_search import Answers, Journal, Likelihood, answers_of, halve
 from groundtune.methods._setup import Setup
@@ -345,7 +346,7 @@ def test_where_no_prompt_is_better_the_untouched_one_stays(tmp_path: Path) -> No
     assert "trigger" not in figures["found"]  # an echo has no gradient
     assert figures["better"] is False
     assert figures["chosen"] == "untouched"
-    assert "none is better than the untouched prompt" in figures["said"][-1]
+    assert "none is clearly better than the untouched prompt" in figures["said"][-1]
     assert read_prompt(setup.workspace.path("runs/hard_prompt") / "prompt.json") == HardPrompt()
 
 
@@ -402,15 +403,23 @@ def test_no_demonstration_is_of_a_question_that_is_scored() -> None:
 @pytest.mark.parametrize(
     ("found", "best"),
     [
-        ({"untouched": (2.0, 0.5), "instruction": (1.0, 0.5)}, "instruction"),
-        ({"untouched": (2.0, 0.5), "instruction": (1.0, 0.4), "trigger": (1.5, 0.6)}, "trigger"),
-        ({"untouched": (2.0, 0.5), "instruction": (2.0, 0.9)}, "untouched"),
-        ({"untouched": (2.0, 0.5), "instruction": (1.0, 0.4)}, "untouched"),
+        ({"instruction": (1.0, 0.1, 0.5)}, "instruction"),
+        ({"instruction": (1.0, 0.1, 0.4), "trigger": (0.5, 0.1, 0.6)}, "trigger"),  # the better one answers worse
+        ({"instruction": (0.0, 0.0, 0.9)}, "untouched"),
+        ({"instruction": (1.0, 0.1, 0.4)}, "untouched"),
+        ({"instruction": (1.0, 0.6, 0.9)}, "untouched"),  # within chance
+        ({"instruction": (-1.0, 0.1, 0.9)}, "untouched"),
     ],
 )
-def test_the_best_has_the_lower_loss_and_answers_no_worse(found: dict[str, tuple[float, float]], best: str) -> None:
-    measured = {n: {"training": 9.0, "validation": loss, "token_f1": f1} for n, (loss, f1) in found.items()}
-    assert hard_prompt.choose(measured) == best
+def test_the_best_is_clearly_likelier_and_answers_no_worse(found: dict[str, Any], best: str) -> None:
+    found = {"untouched": (0.0, 0.0, 0.5), **found}
+    measured = {name: {"training": 9.0, "token_f1": f1} for name, (_, _, f1) in found.items()}
+    assert hard_prompt.choose(measured, {name: Gain(*values[:2]) for name, values in found.items()}) == best
+
+
+def test_without_validation_the_training_loss_decides() -> None:
+    assert hard_prompt.choose({"untouched": {"training": 2.0}, "trigger": {"training": 1.9}}, {}) == "trigger"
+    assert hard_prompt.choose({"untouched": {"training": 2.0}, "trigger": {"training": 2.0}}, {}) == "untouched"
 
 
 def test_a_dataset_file_is_searched_on(taught: Path, tmp_path: Path) -> None:
@@ -437,3 +446,14 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert caught.value.next_step == "groundtune tune --method hard_prompt"
     with pytest.raises(UnknownNameError):  # it was found without passages
         build_system("hard_prompt+rag", setup_in(tmp_path / "d", "echo:x"))
+
+
+def test_questions_that_do_not_fit_are_left_out_and_counted(taught: Path, tmp_path: Path) -> None:
+    long = [Example(f"long-{n}", f"long-{n}", "train", "Who? " * 300, ("Ann",)) for n in range(3)]
+    setup = setup_in(tmp_path / "p", str(taught), [*examples(), *long], instructions=[MAGIC], trigger_rounds=0)
+    tune(setup)
+    figures = figures_of(setup)
+    assert figures["questions_over_context"] == 3
+    assert read_prompt(setup.workspace.path("runs/hard_prompt") / "prompt.json").instruction == MAGIC
+    with pytest.raises(InputError, match="none of 3 training questions fits"):
+        tune(setup_in(tmp_path / "q", str(taught), long, demonstrations=0, validation_share=0))

@@ -178,26 +178,24 @@ def _template_pairs(workspace: Workspace, corpus: Corpus, held_out: Sequence[Exa
         for document in read_result(workspace).documents
     ]
     asked = {normalised(e.question) for e in held_out}
-    spared = {n for e in held_out for p in e.passages for n in corpus.holding(p)}
+    spared: dict[str, list[Passage]] = defaultdict(list)
+    for example in held_out:
+        for passage in example.passages:
+            spared[passage.document].append(passage)
     for fact in extract(sources).facts:
-        answers = corpus.holding(Passage(fact.place.document, fact.passage, fact.place.page))
-        about_held_out = any(
-            holds(p.document, p.page, fact.passage, p)
-            or holds(fact.place.document, fact.place.page, p.text, Passage(p.document, fact.passage, p.page))
-            for e in held_out
-            for p in e.passages
-            if p.document == fact.place.document and spared.intersection(answers)
-        )
+        here = Passage(fact.place.document, fact.passage, fact.place.page)
+        if any(_same(here, passage) for passage in spared[here.document]):
+            continue
+        answers = corpus.holding(here)
         question = next((q for q in fact.questions if normalised(q) not in asked), None)
-        if answers and question and not about_held_out:
-            yield Pair(
-                question,
-                worded(corpus.chunks[answers[0]], "chunk", ""),
-                answers[0],
-                tuple(answers),
-                "template",
-                "chunk",
-            )
+        if answers and question:
+            text = worded(corpus.chunks[answers[0]], "chunk", "")
+            yield Pair(question, text, answers[0], tuple(answers), "template", "chunk")
+
+
+def _same(a: Passage, b: Passage) -> bool:
+    """Whether one passage holds the other."""
+    return holds(a.document, a.page, a.text, b) or holds(b.document, b.page, b.text, a)
 
 
 def _title_pairs(corpus: Corpus) -> Iterator[Pair]:

@@ -40,6 +40,10 @@ class Scorer(Protocol):
         """Less is better; infinite where the prompt does not fit into the model's context."""
         ...
 
+    def fits(self, prompt: HardPrompt, examples: Sequence[Example]) -> bool:
+        """Whether it fits with each of the questions and its answer."""
+        ...
+
 
 class Likelihood:
     """Mean negative log-likelihood of the answers' tokens, in nats, under a model of this machine.
@@ -67,6 +71,10 @@ class Likelihood:
             out.append(row)
         return out
 
+    def fits(self, prompt: HardPrompt, examples: Sequence[Example]) -> bool:
+        """See :class:`Scorer`."""
+        return self.rows(prompt, examples) is not None
+
     def score(self, prompt: HardPrompt, examples: Sequence[Example]) -> float:
         """See :class:`Scorer`."""
         from groundtune.training.data import RowBatches
@@ -90,6 +98,10 @@ class Answers:
 
     def __init__(self, backend: Any, max_tokens: int) -> None:
         self._backend, self._max_tokens = backend, max_tokens
+
+    def fits(self, prompt: HardPrompt, examples: Sequence[Example]) -> bool:
+        """See :class:`Scorer`; a model elsewhere says so itself."""
+        return True
 
     def score(self, prompt: HardPrompt, examples: Sequence[Example]) -> float:
         """See :class:`Scorer`."""

@@ -6,12 +6,12 @@ words as well. A chunk holds a passage, recall and MRR are what the metrics of t
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from groundtune.methods._gain import Gain, gain
 from groundtune.methods._passages import Corpus
 from groundtune.nn.encoders import Encoder, Vectors, encode, encode_rows
 from groundtune.records import Example
@@ -20,6 +20,9 @@ from groundtune.retrieval.bm25 import Bm25
 ALL = "all"
 #: chunks that a sample ranks: those that hold the passages, then the nearest by BM25
 SAMPLE = 256
+MEASURES = ("recall_at_1", "recall_at_5", "mrr")
+#: the measures of each question
+Scores = list[tuple[float, ...]]
 
 
 class Judge:
@@ -39,14 +42,28 @@ class Judge:
         """Passages that no chunk holds: they count as not found."""
         return sum(not found for held in self.held for found in held)
 
-    def figures(self, encoder: Encoder, vectors: Vectors) -> dict[str, dict[str, float]]:
-        """Figures of each split and of all; ``vectors`` are those of the chunks, (chunks, D)."""
-        scores = self._scores(encode(encoder, [e.question for e in self.examples]), vectors, self.held)
-        by_split: dict[str, list[tuple[float, ...]]] = defaultdict(list)
-        for example, score in zip(self.examples, scores, strict=True):
-            by_split[example.split].append(score)
-            by_split[ALL].append(score)
-        return {split: _means(found) for split, found in sorted(by_split.items())}
+    def scores(self, encoder: Encoder, vectors: Vectors) -> Scores:
+        """Recall at 1 and at 5 and the reciprocal rank of each question; ``vectors`` are those of the chunks, (chunks, D)."""
+        return self._scores(encode(encoder, [e.question for e in self.examples]), vectors, self.held)
+
+    def compared(self, before: Scores, after: Scores) -> dict[str, Any]:
+        """Means of each split and of all questions before and after, and the gain of all with its standard error."""
+        splits = sorted({e.split for e in self.examples})
+        rows = {ALL: list(range(len(self.examples)))} if len(splits) > 1 else {}
+        rows |= {split: [n for n, e in enumerate(self.examples) if e.split == split] for split in splits}
+        facts = [e.fact for e in self.examples]
+        gains = {
+            name: gain([s[at] for s in before], [s[at] for s in after], facts) if facts else None
+            for at, name in enumerate(MEASURES)
+        }
+        return {
+            "recall": {
+                name: {"before": _means([before[n] for n in at]), "after": _means([after[n] for n in at])}
+                for name, at in rows.items()
+            },
+            "gain": {name: found.to_json() for name, found in gains.items() if found},
+            "better": better(gains["recall_at_5"], gains["mrr"]),
+        }
 
     def sample(self, encoder: Encoder) -> Callable[[Any], dict[str, float]]:
         """A function (model) -> figures among a sample of the chunks, as the trainer validates with it."""
@@ -71,8 +88,7 @@ class Judge:
         return validate
 
     @staticmethod
-    def _scores(asked: Vectors, vectors: Vectors, held: Sequence[Sequence[Sequence[int]]]) -> list[tuple[float, ...]]:
-        """Recall at 1 and at 5 and the reciprocal rank of each question."""
+    def _scores(asked: Vectors, vectors: Vectors, held: Sequence[Sequence[Sequence[int]]]) -> Scores:
         out = []
         for question, passages in zip(asked, held, strict=True):
             similar = vectors @ question
@@ -82,39 +98,43 @@ class Judge:
         return out
 
 
-def _means(scores: Sequence[tuple[float, ...]]) -> dict[str, float]:
+def _means(scores: Scores) -> dict[str, float]:
     means = np.mean(scores, axis=0).round(4).tolist()
-    return {"questions": len(scores), **dict(zip(("recall_at_1", "recall_at_5", "mrr"), means, strict=True))}
+    return {"questions": len(scores), **dict(zip(MEASURES, means, strict=True))}
 
 
-def better(recall: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bool | None:
-    """Whether more of the held-out passages are among the first five, or as many and nearer to the top; None: none are."""
-    if ALL not in recall:
+def better(recall_at_5: Gain | None, mrr: Gain | None) -> bool | None:
+    """Whether clearly more of the held-out passages are among the first five, or as many and clearly nearer to the top.
+
+    None where nothing is held out.
+    """
+    if recall_at_5 is None or mrr is None:
         return None
-    before, after = ([recall[ALL][when][m] for m in ("recall_at_5", "mrr")] for when in ("before", "after"))
-    return after > before
+    return recall_at_5.clear or (recall_at_5.mean >= 0 and mrr.clear)
 
 
 def said(figures: Mapping[str, Any]) -> list[str]:
     """What the figures say, in sentences."""
     lines = []
-    recall = {split: found for split, found in figures["recall"].items() if split != ALL or len(figures["recall"]) > 2}
-    for split, found in recall.items():
+    for split, found in figures["recall"].items():
         before, after = found["before"], found["after"]
         words = ", ".join(
             f"{name} {before[key]:.3f} to {after[key]:.3f}"
-            for name, key in (("recall@1", "recall_at_1"), ("recall@5", "recall_at_5"), ("MRR", "mrr"))
+            for name, key in zip(("recall@1", "recall@5", "MRR"), MEASURES, strict=True)
         )
-        lines.append(f"{split}, {before['questions']} held-out questions over {figures['chunks']} chunks: {words}")
+        lines.append(f"{split}: {before['questions']} held-out questions over {figures['chunks']} chunks: {words}")
     if figures["best_step"] == 0:
         lines.append(
             f"No step ranked better than the untuned model for the {figures['validation_questions']} validation questions: the weights are the untuned ones."
         )
-    lines.append(
-        {
-            True: "It finds more held-out passages than untuned.",
-            False: "It is no better than untuned.",
-            None: "No question with a passage is held out: whether it is better than untuned is not known.",
-        }[figures["better"]]
-    )
-    return lines
+    if figures["better"] is None:
+        return [*lines, "No question with a passage is held out: whether it is better than untuned is not known."]
+    five = figures["gain"]["recall_at_5"]
+    chance = "of one fact" if five["error"] is None else f"standard error {five['error']:.3f}"
+    size = f"recall@5 {five['mean']:+.3f}, {chance}"
+    return [
+        *lines,
+        f"It finds more held-out passages than untuned ({size})."
+        if figures["better"]
+        else f"It is no better than untuned, or not clearly ({size}).",
+    ]

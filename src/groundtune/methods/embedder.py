@@ -29,7 +29,7 @@ from groundtune.errors import ConfigError, InputError
 from groundtune.methods import _passages
 from groundtune.methods._material import read_conversations
 from groundtune.methods._passages import Corpus, Form, Pair
-from groundtune.methods._recall import Judge, better, said
+from groundtune.methods._recall import Judge, said
 from groundtune.methods._setup import Setup
 from groundtune.methods._tuning import options_of
 from groundtune.nn.encoders import Encoder, Vectors, encode, open_encoder, save_encoder
@@ -173,7 +173,7 @@ class _Run:
         judge, texts = Judge(corpus, self.questions.held_out), corpus.texts
         self._tell("embedding the chunks")
         vectors = encode(encoder, texts)
-        before = judge.figures(encoder, vectors)
+        before = judge.scores(encoder, vectors)
         pairs = self._pairs(folder, encoder, corpus, learnt, vectors)
         batches = self._batches(encoder, pairs)
         chooser = Judge(corpus, chosen_by).sample(encoder) if chosen_by else None
@@ -192,49 +192,24 @@ class _Run:
         if chooser and max(v["mrr"] for v in result.validations) <= untuned["mrr"]:
             best, encoder = 0, open_encoder(self.base, max_tokens=self.config.max_tokens)
         self._tell("embedding the chunks again")
-        after = judge.figures(encoder, encode(encoder, texts))
+        after = judge.scores(encoder, encode(encoder, texts))
         save_encoder(encoder, folder / "weights")
         check_reload(encoder, folder / "weights", texts[:8])
         discard_checkpoints(folder / "checkpoints")
         (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
-        shown = {corpus.chunks[n] for p in pairs for n in (p.group, p.negative_group) if n >= 0}
         figures = {
-            "documents": sorted({c.document for c in shown}),
-            "documents_complete": not any(c.document == c.id for c in shown),
-            "chunks": len(corpus.chunks),
-            "pairs": dict(Counter(p.kind for p in pairs)),
-            "hard_negatives": sum(bool(p.negative) for p in pairs),
+            **_of_pairs(corpus, pairs),
             "passages_in_no_chunk": judge.missing + Judge(corpus, learnt).missing,
-            "steps": result.steps,
-            "first_loss": round(result.first_loss, 4),
-            "last_loss": round(result.last_loss, 4),
+            **_of_training(result, encoder.model),
             "validation_questions": len(chosen_by),
             "validations": [{"step": 0, **untuned}, *result.validations] if chooser else [],
             "best_step": best,
-            "stopped_early": result.stopped_early,
-            "precision": result.precision,
-            "recall": {split: {"before": before[split], "after": after[split]} for split in before},
-        }
-        return self._completed(figures, encoder, folder, started)
-
-    def _completed(self, figures: dict[str, Any], encoder: Encoder, folder: Path, started: float) -> Mapping[str, Any]:
-        gained = better(figures["recall"])
-        advice = "leave index.embedder as it is; more training questions help most"
-        if gained is not False:
-            advice = "set index.embedder: tuned in groundtune.yaml, then groundtune index"
-        parameters = list(encoder.model.parameters())
-        return {
-            "method": self.config.method,
-            "base": self.options.model,
-            **figures,
-            "parameters": sum(p.numel() for p in parameters),
-            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "better": gained,
-            "said": said({**figures, "better": gained}),
-            "next": advice,
-            "seconds": round(time.perf_counter() - started, 2),
+            **judge.compared(before, after),
             "disk_bytes": sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file()),
         }
+        names = {"method": self.config.method, "base": self.options.model}
+        seconds = round(time.perf_counter() - started, 2)
+        return {**names, **figures, "said": said(figures), "next": _advice(figures["better"]), "seconds": seconds}
 
     def _pairs(
         self, folder: Path, encoder: Encoder, corpus: Corpus, examples: Sequence[Example], vectors: Vectors
@@ -313,6 +288,37 @@ class _Run:
     def _tell(self, what: str) -> None:
         if self.progress:
             self.progress(0, 1, what)
+
+
+def _of_pairs(corpus: Corpus, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Figures of the pairs, and which documents are in them."""
+    shown = {corpus.chunks[n] for p in pairs for n in (p.group, p.negative_group) if n >= 0}
+    return {
+        "documents": sorted({c.document for c in shown}),
+        "documents_complete": not any(c.document == c.id for c in shown),
+        "chunks": len(corpus.chunks),
+        "pairs": dict(Counter(p.kind for p in pairs)),
+        "hard_negatives": sum(bool(p.negative) for p in pairs),
+    }
+
+
+def _of_training(result: Any, model: Any) -> dict[str, Any]:
+    parameters = list(model.parameters())
+    return {
+        "steps": result.steps,
+        "first_loss": round(result.first_loss, 4),
+        "last_loss": round(result.last_loss, 4),
+        "stopped_early": result.stopped_early,
+        "precision": result.precision,
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+    }
+
+
+def _advice(better: bool | None) -> str:
+    if better is False:
+        return "leave index.embedder as it is; more training questions help most"
+    return "set index.embedder: tuned in groundtune.yaml, then groundtune index"
 
 
 def check_reload(encoder: Encoder, folder: Path, texts: Sequence[str]) -> None:

@@ -3,8 +3,8 @@
 Three searches, one after the other: instructions and templates, then demonstrations, by successive halving
 (:mod:`groundtune.methods._prompt_search`); then trigger words by gradient (:mod:`groundtune.methods._trigger`), for models
 of this machine. A prompt is as good as it makes the training answers likely; what every search ends with is compared on
-training facts that none of them saw, and the untouched prompt stays unless another one is better there. Held-out questions
-are never looked at. The result is ``prompt.json``: read it, edit it. Closed book: it was found without passages.
+training facts that none of them saw, and the untouched prompt stays unless another one is clearly better there. Held-out
+questions are never looked at. The result is ``prompt.json``: read it, edit it. Closed book: it was found without passages.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +24,7 @@ from groundtune import registry
 from groundtune.config import TuneConfig
 from groundtune.dataset.item_text import answer_of, question_of
 from groundtune.errors import ConfigError, InputError
+from groundtune.methods._gain import Gain, gain
 from groundtune.methods._hard_prompts import HardPrompt, check_template, first_prompts, read_prompt, write_prompt
 from groundtune.methods._material import read_conversations
 from groundtune.methods._prompt_search import Answers, Journal, Likelihood, Scorer, answer_figures, answers_of, halve
@@ -127,7 +129,8 @@ def divide(examples: Sequence[Example], options: Options, seed: int) -> Parts:
     facts = sorted({e.fact for e in examples})
     rng.shuffle(facts)
     size = min(round(options.validation_share * len(facts)), (len(facts) - 1) // 2)
-    validation, shown = set(facts[:size]), set(facts[size : 2 * size] if options.demonstrations else ())
+    shown = set(facts[:size] if options.demonstrations else ())
+    validation = set(facts[size : 2 * size] if size > 1 else ())  # of a single fact nothing can be told
     mixed = list(examples)
     rng.shuffle(mixed)
 
@@ -149,51 +152,70 @@ def _search(
     setup: Setup, options: Options, parts: Parts, examples: Sequence[Example], folder: Path, progress: Any
 ) -> Mapping[str, Any]:
     started = time.perf_counter()
-    backend = setup.backend()
+    backend, max_tokens = setup.backend(), setup.config.answer.max_tokens
     local = not setup.config.model.startswith(("openai:", "echo:"))
-    max_tokens = setup.config.answer.max_tokens
     scorer: Scorer = Likelihood(backend) if local else Answers(backend, max_tokens)
     journal = Journal(folder / "rounds.json", scorer, progress)
     before = journal.seconds
-    found = {UNTOUCHED: HardPrompt()}
-    pool = first_prompts(options.instructions, options.templates)
-    found["instruction"] = halve(journal, "instruction", pool, parts.scored)
-    if options.demonstrations and parts.shown:
-        sets = demonstration_sets(found["instruction"], parts.shown, options, setup.config.seed)
-        found["demonstrations"] = halve(journal, "demonstrations", sets, parts.scored)
-    if isinstance(scorer, Likelihood) and options.trigger_tokens and options.trigger_rounds:
-        found["trigger"] = _triggered(journal, scorer, list(found.values())[-1], parts.scored, options)
-    names, prompts = list(found), list(found.values())
-    training = dict(zip(names, (s for _, s in journal.round("training", prompts, parts.scored)), strict=True))
-    measured = {name: {"training": training[name]} for name in names}
-    if parts.validation:
-        chosen_by = [s for _, s in journal.round("validation", prompts, parts.validation)]
-        for name, prompt, loss in zip(names, prompts, chosen_by, strict=True):
-            measured[name] |= {"validation": loss, **answer_figures(backend, prompt, parts.validation, max_tokens)}
-    best = choose(measured)
+    fitting = Parts(*([e for e in part if scorer.fits(HardPrompt(), [e])] for part in _lists(parts)))
+    if not fitting.scored:
+        raise InputError(
+            f"none of {len(parts.scored)} training questions fits into the model's context with its answer",
+            expected="shorter questions, or a model with a longer context",
+        )
+    found = _found(journal, scorer, options, fitting, setup.config.seed)
+    scored = journal.round("training", list(found.values()), fitting.scored)
+    measured = {name: {"training": loss} for name, (_, loss) in zip(found, scored, strict=True)}
+    gains: dict[str, Gain] = {}
+    if fitting.validation:
+        facts = [e.fact for e in fitting.validation]
+        each = {name: [scorer.score(prompt, [e]) for e in fitting.validation] for name, prompt in found.items()}
+        gains = {name: gain(losses, each[UNTOUCHED], facts) for name, losses in each.items()}
+        for name, prompt in found.items():
+            measured[name] |= {"validation": fmean(each[name])}
+            measured[name] |= answer_figures(backend, prompt, fitting.validation, max_tokens)
+    best = choose(measured, gains)
     write_prompt(folder / FILE, found[best])
-    documents = sorted({p.document for e in examples for p in e.passages})
     figures = {
         "method": "hard_prompt",
         "base": setup.config.model,
         "adapter": True,  # the model itself is needed beside it
-        "documents": documents,
+        "documents": sorted({p.document for e in examples for p in e.passages}),
         "documents_complete": all(e.passages for e in examples),
         "steps": len(journal.rounds),
         "candidates": journal.tried,
         "unit": scorer.unit,
-        "first_loss": round(training[UNTOUCHED], 4),
-        "last_loss": round(training[best], 4),
-        "scored_questions": len(parts.scored),
-        "validation_questions": len(parts.validation),
+        "first_loss": round(measured[UNTOUCHED]["training"], 4),
+        "last_loss": round(measured[best]["training"], 4),
+        "scored_questions": len(fitting.scored),
+        "validation_questions": len(fitting.validation),
+        "questions_over_context": sum(map(len, _lists(parts))) - sum(map(len, _lists(fitting))),
         "found": {name: {key: round(v, 4) for key, v in values.items()} for name, values in measured.items()},
+        "gain": {name: g.to_json() for name, g in gains.items()},
         "chosen": best,
-        "better": best != UNTOUCHED,
+        "better": best != UNTOUCHED if gains else None,
         "next": f'groundtune ask "..." --system hard_prompt; the prompt is in {setup.workspace.path(ARTIFACT) / FILE}',
     }
     seconds = before + time.perf_counter() - started
     size = (folder / FILE).stat().st_size
     return {**figures, "said": _said(figures), "seconds": round(seconds, 2), "disk_bytes": size}
+
+
+def _lists(parts: Parts) -> tuple[list[Example], ...]:
+    return parts.scored, parts.validation, parts.shown
+
+
+def _found(journal: Journal, scorer: Scorer, options: Options, parts: Parts, seed: int) -> dict[str, HardPrompt]:
+    """What each search ends with, the untouched prompt first; without what does not fit with every question."""
+    found = {UNTOUCHED: HardPrompt()}
+    pool = first_prompts(options.instructions, options.templates)
+    best = found["instruction"] = halve(journal, "instruction", pool, parts.scored)
+    if options.demonstrations and parts.shown:
+        sets = demonstration_sets(best, parts.shown, options, seed)
+        best = found["demonstrations"] = halve(journal, "demonstrations", sets, parts.scored)
+    if isinstance(scorer, Likelihood) and options.trigger_tokens and options.trigger_rounds:
+        found["trigger"] = _triggered(journal, scorer, best, parts.scored, options)
+    return {name: prompt for name, prompt in found.items() if scorer.fits(prompt, [*parts.scored, *parts.validation])}
 
 
 def demonstration_sets(prompt: HardPrompt, shown: Sequence[Example], options: Options, seed: int) -> list[HardPrompt]:
@@ -233,14 +255,12 @@ def _triggered(
     return current if score < plain else prompt
 
 
-def choose(measured: Mapping[str, Mapping[str, float]]) -> str:
-    """The prompt that is best on validation and answers no worse than the untouched one; by training without validation."""
-    by = "validation" if "validation" in measured[UNTOUCHED] else "training"
-    untouched = measured[UNTOUCHED]
-    for name in sorted(measured, key=lambda n: measured[n][by]):
-        if measured[name][by] >= untouched[by]:
-            break
-        if measured[name].get("token_f1", 0.0) >= untouched.get("token_f1", 0.0):
+def choose(measured: Mapping[str, Mapping[str, float]], gains: Mapping[str, Gain]) -> str:
+    """The prompt that gains most on validation, clearly, and answers no worse; by the training loss without validation."""
+    if not gains:
+        return min(measured, key=lambda name: measured[name]["training"])
+    for name in sorted(gains, key=lambda n: -gains[n].mean):
+        if gains[name].clear and measured[name]["token_f1"] >= measured[UNTOUCHED]["token_f1"]:
             return name
     return UNTOUCHED
 
@@ -258,9 +278,14 @@ def _said(figures: Mapping[str, Any]) -> list[str]:
             )
         lines.append(words)
     tried = f"{figures['candidates']} prompts were tried in {figures['steps']} rounds"
+    if figures["better"] is None:
+        return [
+            *lines,
+            f"{tried}; too few facts to check on: the best on the training questions is taken ({figures['chosen']}).",
+        ]
     if figures["better"]:
         return [*lines, f"{tried}; the best is that of the search for {figures['chosen']}."]
-    return [*lines, f"{tried}; none is better than the untouched prompt, which stays."]
+    return [*lines, f"{tried}; none is clearly better than the untouched prompt, which stays."]
 
 
 def build(setup: Setup) -> System:

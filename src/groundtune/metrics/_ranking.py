@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from groundtune.metrics._text import normalise
 from groundtune.records import Completion, Example, Passage
 
@@ -28,5 +30,10 @@ def holds(document: str, page: int | None, text: str, passage: Passage) -> bool:
     """Whether a text of a document's page holds a passage; see :func:`ranks`."""
     if document != passage.document or not (passage.page is None or page is None or page == passage.page):
         return False
-    words = set(normalise(passage.text).split())
-    return len(words & set(normalise(text).split())) >= _HELD * len(words)
+    words = _words(passage.text)
+    return len(words & _words(text)) >= _HELD * len(words)
+
+
+@lru_cache(maxsize=10_000)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(normalise(text).split())
