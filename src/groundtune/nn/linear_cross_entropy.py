@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-#: bytes that a chunk's logits take in float32
-CHUNK_BYTES = 32 * 1024 * 1024
+#: bytes that a chunk's logits take in float32, on a CPU and elsewhere
+CHUNK_BYTES = {"cpu": 32 * 1024 * 1024, "other": 256 * 1024 * 1024}
 #: fewer positions than this make the matrix product slow
 _LEAST = 64
 
@@ -28,7 +28,7 @@ def linear_cross_entropy(
     *,
     bias_V: torch.Tensor | None = None,
     scale: float | torch.Tensor = 1.0,
-    chunk_bytes: int = CHUNK_BYTES,
+    chunk_bytes: int | None = None,
 ) -> torch.Tensor:
     """Sum over N of the cross-entropy of ``hidden @ weight.T + bias`` against the targets, times ``scale``, in nats.
 
@@ -41,9 +41,10 @@ def linear_cross_entropy(
             gets both gradients, as autograd adds them up.
         targets_N: token ids.
         scale: a number, or a tensor of no dimensions that needs no gradient.
-        chunk_bytes: memory for the logits of a chunk.
+        chunk_bytes: memory for the logits of a chunk; None: :data:`CHUNK_BYTES`.
     """
-    chunk = max(_LEAST, chunk_bytes // (4 * len(weight_VD)))
+    size = chunk_bytes or CHUNK_BYTES["cpu" if weight_VD.device.type == "cpu" else "other"]
+    chunk = max(_LEAST, size // (4 * len(weight_VD)))
     out: torch.Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, targets_N, scale, chunk)  # type: ignore[no-untyped-call]
     return out
 
@@ -92,7 +93,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         formed = ctx.saved_tensors
-        if grad.device.type != "cpu" or float(grad) != 1.0:  # elsewhere, looking at it would wait for the device
+        if float(grad) != 1.0:  # `scale` is in already, so that as a rule nothing of size V x D has to be multiplied
             formed = tuple(None if g is None else g * grad.to(g.dtype) for g in formed)
         return (*formed, None, None, None)
 

@@ -48,7 +48,7 @@ def _job(folder: Path, work: Work, contestant: str, *, keep_weights: bool) -> di
         "model": work.model,
         "rows": work.rows,
         "rows_per_step": work.rows_per_step,
-        "pack_tokens": 1024,
+        "pack_tokens": 1536,
         "context_tokens": work.context_tokens,
         "threads": work.threads,
         "learning_rate": work.learning_rate,

@@ -59,12 +59,18 @@ def prepare(
     shape: str | None,
     data: Path | None,
     rows: int,
-    order: tuple[int, int, int],
-    run: tuple[int, float, int],
+    epochs: int,
+    rows_per_step: int,
+    warm_up_steps: int,
+    threads: int,
+    learning_rate: float,
+    seed: int,
 ) -> Work:
-    """Write the model's weights and the rows, in training order, to a folder."""
-    epochs, rows_per_step, warm_up_steps = order
-    threads, learning_rate, seed = run
+    """Write the model's weights and the rows, in training order, to a folder; the arguments are the command's.
+
+    Raises:
+        ConfigError: no steps to time. InputError: no such model, or rows that cannot be trained on.
+    """
     parameters, tokenizer, context = _save_model(folder / "model", model, shape, seed)
     train, held_out = _token_rows(tokenizer, context, data, rows, seed)
     plan: list[TokenRow] = []
@@ -127,14 +133,13 @@ def _save_model(folder: Path, name: str, shape: str | None, seed: int) -> tuple[
 def _token_rows(
     tokenizer: Any, context: int, data: Path | None, rows: int, seed: int
 ) -> tuple[list[TokenRow], list[TokenRow]]:
-    """Rows to train on and rows held out; those over the context are left out, and counted for the user."""
+    """Rows to train on, and every tenth held out; those over the context are left out, and counted for the user."""
     from groundtune.cli.bench._chats import question_chats
     from groundtune.dataset.render import render_example
 
     if data is None:
-        pairs: list[tuple[str, Any, Any]] = [
-            ("made-up chat", m, ()) for m in islice(question_chats(seed), rows + _HELD_OUT)
-        ]
+        chats = islice(question_chats(seed), rows + rows // 9 + 1)
+        pairs: list[tuple[str, Any, Any]] = [("made-up chat", messages, ()) for messages in chats]
     else:
         from groundtune.methods._material import read_conversations
 
@@ -147,10 +152,9 @@ def _token_rows(
     if len(fitting) < len(made):
         warn(f"{len(made) - len(fitting)} of {len(made)} rows are longer than {context} tokens and take no part")
     if len(fitting) < 10:
-        raise InputError(f"{data}: {len(fitting)} rows to train on", expected="at least 10")
-    held_out = fitting[::10][:_HELD_OUT] if data else fitting[rows:]
-    train = [row for n, row in enumerate(fitting) if n % 10 or n // 10 >= _HELD_OUT] if data else fitting[:rows]
-    return train[:rows], held_out
+        raise InputError(f"{data or 'made-up chats'}: {len(fitting)} rows to train on", expected="at least 10")
+    held_out = range(0, len(fitting), 10)[:_HELD_OUT]
+    return [row for n, row in enumerate(fitting) if n not in held_out][:rows], [fitting[n] for n in held_out]
 
 
 def _write_rows(path: Path, rows: Sequence[TokenRow]) -> None:

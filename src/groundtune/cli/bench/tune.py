@@ -80,8 +80,12 @@ def tune(
             shape=shape,
             data=data,
             rows=rows,
-            order=(epochs, rows_per_step, warm_up_steps),
-            run=(threads or os.cpu_count() or 1, learning_rate, seed),
+            epochs=epochs,
+            rows_per_step=rows_per_step,
+            warm_up_steps=warm_up_steps,
+            threads=threads or os.cpu_count() or 1,
+            learning_rate=learning_rate,
+            seed=seed,
         )
         pythons = {"unsloth": str(unsloth_python)} if unsloth_python else {}
         results = _rounds.run_rounds(Path(made), work, contestants, rounds, pythons, report)
@@ -143,7 +147,7 @@ def _tell(ours: dict[str, Any], peers: dict[str, Any], ratios: dict[str, Any]) -
         )
     for name, ratio in ratios.items():
         say(
-            f"ours / {_NAMES[name]:<28}{ratio['tokens_per_cpu_second']:.2f} x tokens/CPU-s, "
+            f"ours / {_NAMES[name]:<30}{ratio['tokens_per_cpu_second']:.2f} x tokens/CPU-s, "
             f"{ratio['tokens_per_second']:.2f} x tokens/s, {ratio['peak_memory_bytes']:.2f} x memory, "
             f"{ratio['last_loss']:.4f} x loss"
         )
