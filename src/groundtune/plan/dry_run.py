@@ -122,7 +122,10 @@ class _FusedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q_BHTE: Any, k_BHSE: Any, v_BHSE: Any, mask: Any) -> torch.Tensor:
-        out_BHTE = q_BHTE.new_empty((*q_BHTE.shape[:-1], v_BHSE.shape[-1]))
+        rows, heads, tokens, _ = (
+            q_BHTE.shape
+        )  # the kernels lay a token's heads side by side: what follows copies nothing
+        out_BHTE = q_BHTE.new_empty((rows, tokens, heads, v_BHSE.shape[-1])).transpose(1, 2)
         sums_BHT = torch.empty(q_BHTE.shape[:-1], dtype=torch.float32, device=q_BHTE.device)
         kept = [] if mask is None else [mask]
         ctx.save_for_backward(q_BHTE, k_BHSE, v_BHSE, out_BHTE, sums_BHT, *kept)
