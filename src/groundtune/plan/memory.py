@@ -113,9 +113,7 @@ def skeleton(run: Run) -> Any:
                     "prefix_tuning does not go with gradient checkpointing: the second forward pass has no prefix",
                     next_step="a smaller batch_tokens saves memory, too",
                 )
-            model.gradient_checkpointing_enable(
-                checkpointed(autocast=run.device.bf16, fused_dropout=run.device.kind == "cuda")
-            )
+            model.gradient_checkpointing_enable(checkpointed(autocast=run.device.bf16, gpu=run.device.kind == "cuda"))
             model.enable_input_require_grads()
     return made.train()
 
@@ -139,7 +137,7 @@ def peak_memory(run: Run) -> Memory:
         vocabulary=int(model.config.get_text_config().vocab_size),
         accumulation=run.accumulation,
         autocast=run.device.bf16,
-        fused_dropout=run.device.kind == "cuda",
+        gpu=run.device.kind == "cuda",
     )
     step = {**dry.parts, "optimizer": 8 * trained}
     if run.method == "qlora":
