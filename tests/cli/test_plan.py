@@ -48,6 +48,17 @@ def test_what_does_not_go_with_the_model_is_left_out_with_its_reason(tmp_path: P
     assert "Unsupported" in said["left_out"][0]["reason"]
 
 
+def test_an_encoder_is_planned_as_a_classifier(tmp_path: Path) -> None:
+    from transformers import BertConfig
+
+    BertConfig(
+        vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    ).save_pretrained(tmp_path / "encoder")
+    said = run_json("plan", "--project", tmp_path, "--model", tmp_path / "encoder", "--tokens", "1000", "--no-measure")
+    assert [row["method"] for row in said["rows"]] == ["classifier"]
+    assert said["rows"][0]["trainable_parameters"] == said["parameters"]
+
+
 def test_pretraining_by_shape(tmp_path: Path) -> None:
     said = run_json("plan", "--project", tmp_path, "--model", "pebble-24m", "--tokens", "1000", "--no-measure", "--methods", "lora", "--pretrain-tokens", "1000000")  # fmt: skip
     row = said["rows"][-1]
@@ -73,6 +84,7 @@ def test_the_lessons_table() -> None:
         (("--model", "no/such-model", "--tokens", "10"), "a shape"),
         (("--model", "openai:gpt-4o", "--tokens", "10"), "not on this machine"),
         (("--tokens", "10", "--methods", "lorra"), "did you mean 'lora'"),
+        (("--tokens", "10", "--methods", ","), "names none"),
         ((), "--tokens"),
         (("--table", "lesson"), "did you mean 'lessons'"),
     ],

@@ -19,18 +19,20 @@ from groundtune.plan.words import amount, duration, money
 from groundtune.plan.work import Work, pretraining_work, work_of_tokens
 from groundtune.plan.would_fit import plan_row
 
-SPEED = Speed(0.1, 0.2, 0.5, 0.05, layers=3, backward_layers=3, frozen_layers=0, measured_on="a clock")
 STEP = 0.5 + 3 * 0.3
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every method takes the same time, but for ``layers``, which takes a tenth."""
+    """Time goes with tokens, and is the same for every method but ``layers``, which takes a tenth."""
 
     def measured(run: Run, *, budget_seconds: float) -> Speed:
+        part = run.rows * run.tokens / 1024
         if run.method == "layers":
-            return Speed(0.01, 0.02, 0.05, 0.005, layers=2, backward_layers=2, frozen_layers=1, measured_on="a clock")
-        return SPEED
+            blocks = {"layers": 2, "backward_layers": 2, "frozen_layers": 1}
+            return Speed(0.01 * part, 0.02 * part, 0.05 * part, 0.005, **blocks, measured_on="a clock")
+        blocks = {"layers": 3, "backward_layers": 3, "frozen_layers": 0}
+        return Speed(0.1 * part, 0.2 * part, 0.5 * part, 0.05, **blocks, measured_on="a clock")
 
     monkeypatch.setattr(planning, "measure", measured)
 
@@ -134,7 +136,7 @@ def test_too_dear() -> None:
     found = planner(Limits(usd=plan_row(planner(), "lora").figures.usd * 0.5))  # type: ignore[operator]
     row = plan_row(found, "lora")
     assert row.too_much == ["money"]
-    assert row.would_fit[0].settings == {"epochs": 1}
+    assert row.would_fit[0].settings == {"epochs": 2}
     refit(found, row)
 
 

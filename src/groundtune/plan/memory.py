@@ -97,7 +97,6 @@ def skeleton(run: Run) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     config = copy.deepcopy(run.config)
-    config._attn_implementation = "sdpa"
     kind: Any = AutoModelForCausalLM
     if run.method == "classifier":
         kind, config.num_labels = AutoModelForSequenceClassification, run.sizes.classes
