@@ -104,6 +104,10 @@ def real_model(case: Case) -> Any:
     if case.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()
+    if case.method == "qlora":
+        from groundtune.plan.timed import to_4_bits
+
+        to_4_bits(model)
     return attach(model, case.method)
 
 

@@ -23,14 +23,27 @@ class Subject:
     Attributes:
         request: for the planner.
         model: its name.
-        context_tokens: of the model.
         from_where: what the tokens were counted from.
     """
 
     request: Request
     model: str
-    context_tokens: int
     from_where: str
+
+    @property
+    def is_encoder(self) -> bool:
+        """A model that fills masks and writes no text: BERT and its like."""
+        from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+        return self.request.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    def on_meta(self) -> Any:
+        """The model without memory, to count it."""
+        from groundtune.nn.shapes import on_meta
+        from groundtune.plan.memory import Run, skeleton
+
+        config = self.request.config
+        return skeleton(Run(config, "classifier", 1, 1, 0)) if self.is_encoder else on_meta(config)
 
 
 def model_config(setup: Setup, name: str) -> Any:
@@ -64,6 +77,7 @@ def subject_of(
     *,
     tokens: int | None = None,
     row_tokens: int | None = None,
+    pretraining: bool = False,
     pretrain_tokens: int | None = None,
     budget_seconds: float = 5.0,
 ) -> Subject:
@@ -74,6 +88,7 @@ def subject_of(
         limits: what a run may take.
         tokens: of the training rows once; default: counted.
         row_tokens: of a row, where ``tokens`` are given.
+        pretraining: training from nothing is asked about.
         pretrain_tokens: of a pretraining run; default: 20 a parameter.
         budget_seconds: for timing each method; 0 times nothing.
 
@@ -95,7 +110,7 @@ def subject_of(
     request = Request(
         config=config,
         material=material,
-        pretraining=_pretraining(name, config, context, pretrain_tokens),
+        pretraining=_pretraining(name, config, context, pretrain_tokens) if pretraining else None,
         settings=Settings(batch_tokens=tune.batch_tokens, epochs=tune.epochs),
         device=this_device(),
         limits=limits,
@@ -106,7 +121,7 @@ def subject_of(
         attach=_attach(setup, config),
         budget_seconds=budget_seconds,
     )
-    return Subject(request, name, context, from_where)
+    return Subject(request, name, from_where)
 
 
 def check_before(setup: Setup, method: str, *, max_hours: float | None = None, max_usd: float | None = None) -> Row:

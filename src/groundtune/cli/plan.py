@@ -64,8 +64,16 @@ def plan(
     setup = open_project(project, config, model=model)
     memory = round(memory_gb * 1e9) if memory_gb is not None else free_memory_bytes(this_device())
     limits = Limits(memory, max_hours, max_usd, free_disk_bytes(setup.workspace.path("runs")))
-    subject = subject_of(setup, limits, tokens=tokens, row_tokens=row_tokens, pretrain_tokens=pretrain_tokens)
-    names = _methods(methods, subject, pretrain_tokens)
+    asked = _asked(methods, pretrain_tokens)
+    subject = subject_of(
+        setup,
+        limits,
+        tokens=tokens,
+        row_tokens=row_tokens,
+        pretraining="pretraining" in asked,
+        pretrain_tokens=pretrain_tokens,
+    )
+    names = asked if methods is not None else [*(("classifier",) if subject.is_encoder else _USUAL), *asked]
     budget = 0.0 if no_measure else min(_MOST, max(_LEAST, _BUDGET / len(names)))
     rows, left_out = _rows(subject, names, budget)
     if json:
@@ -74,24 +82,18 @@ def plan(
         _show(subject, rows, left_out)
 
 
-def _methods(given: str | None, subject: Subject, pretrain_tokens: int | None) -> list[str]:
-    from groundtune.errors import UnknownNameError
+def _asked(methods: str | None, pretrain_tokens: int | None) -> list[str]:
+    """The methods named on the command line."""
+    from groundtune.errors import ConfigError, UnknownNameError
     from groundtune.plan.attach import METHODS
 
-    if given is None:
-        usual = ("classifier",) if _is_encoder(subject) else _USUAL
-        return [*usual, *(("pretraining",) if pretrain_tokens else ())]
-    names = [name.strip() for name in given.split(",") if name.strip()]
+    names = [name.strip() for name in (methods or "").split(",") if name.strip()]
     for name in names:
         if name not in METHODS:
             raise UnknownNameError("training method", name, METHODS)
+    if methods is not None and not names:
+        raise ConfigError(f"--methods {methods!r} names none", expected=f"some of {', '.join(METHODS)}")
     return list(dict.fromkeys([*names, *(["pretraining"] if pretrain_tokens else [])]))
-
-
-def _is_encoder(subject: Subject) -> bool:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
-
-    return subject.request.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 
 def _rows(subject: Subject, names: list[str], budget: float) -> tuple[list[Row], list[dict[str, str]]]:
@@ -115,12 +117,13 @@ def _rows(subject: Subject, names: list[str], budget: float) -> tuple[list[Row],
 
 
 def _as_json(subject: Subject, rows: list[Row], left_out: list[dict[str, str]]) -> dict[str, Any]:
-    request, work = subject.request, subject.request.material(1024, 1, None)
+    request, model = subject.request, subject.on_meta()
+    work = request.material(request.settings.batch_tokens, 1, None)
     return {
         "model": subject.model,
-        "parameters": _parameters(subject),
+        "parameters": _parameters(model),
         "device": request.device.name,
-        "free_memory_bytes": request.limits.memory_bytes,
+        "memory_limit_bytes": request.limits.memory_bytes,
         "tokens": work.tokens,
         "tokens_from": subject.from_where,
         "epochs": request.settings.epochs,
@@ -128,34 +131,33 @@ def _as_json(subject: Subject, rows: list[Row], left_out: list[dict[str, str]]) 
         "usd_per_hour": request.usd_per_hour,
         "rows": [row.as_json() for row in rows],
         "left_out": left_out,
-        "weights_bytes": _weights(subject),
+        "weights_bytes": _weights(model),
     }
 
 
-def _parameters(subject: Subject) -> int:
-    from groundtune.nn.shapes import on_meta
-
-    return sum(p.numel() for p in on_meta(subject.request.config).parameters())
+def _parameters(model: Any) -> int:
+    return sum(int(p.numel()) for p in model.parameters())
 
 
-def _weights(subject: Subject) -> dict[str, int]:
-    from groundtune.nn.shapes import on_meta
+def _weights(model: Any) -> dict[str, int]:
     from groundtune.plan.sizes import FORMATS, disk_bytes
 
-    model = on_meta(subject.request.config)
     return {name: disk_bytes(model, name) for name in FORMATS}
 
 
 def _show(subject: Subject, rows: list[Row], left_out: list[dict[str, str]]) -> None:
+    from rich.markup import escape
+
     from groundtune.plan.words import amount
 
-    request, work = subject.request, subject.request.material(1024, 1, None)
+    request, model = subject.request, subject.on_meta()
+    work = request.material(request.settings.batch_tokens, 1, None)
     say(
-        f"model    {subject.model}, {_parameters(subject):,} parameters, {request.device.name}; "
+        f"model    {escape(subject.model)}, {_parameters(model):,} parameters, {request.device.name}; "
         f"{amount(request.limits.memory_bytes or 0)} of memory to fit"
     )
     say(
-        f"tokens   {work.tokens:,} ({subject.from_where}) x {request.settings.epochs} epochs, "
+        f"tokens   {work.tokens:,} ({escape(subject.from_where)}) x {request.settings.epochs} epochs, "
         f"micro-batches of {request.settings.batch_tokens:,}"
     )
     if rows:
@@ -165,8 +167,8 @@ def _show(subject: Subject, rows: list[Row], left_out: list[dict[str, str]]) -> 
             fits = "; ".join(s.in_words for s in row.would_fit)
             say(f"{row.method}: would fit with {fits}" if fits else f"{row.method}: nothing tried makes it fit")
     for gone in left_out:
-        say(f"left out {gone['method']}: {gone['reason']}")
-    _notes(subject, rows)
+        say(f"left out {gone['method']}: {escape(gone['reason'])}")
+    _notes(model, rows)
 
 
 def _show_rows(rows: list[Row]) -> None:
@@ -198,10 +200,10 @@ def _show_rows(rows: list[Row]) -> None:
     console.print(shown)
 
 
-def _notes(subject: Subject, rows: list[Row]) -> None:
+def _notes(model: Any, rows: list[Row]) -> None:
     from groundtune.plan.words import amount
 
-    sizes = _weights(subject)
+    sizes = _weights(model)
     named = ("fp16", "int8", "q8_0", "q4_k_m", "q4_0", "nf4")
     say("weights  " + ", ".join(f"{name} {amount(sizes[name])}" for name in named))
     for words in dict.fromkeys(row.measured_on for row in rows):

@@ -27,7 +27,7 @@ MAPPED_BYTES = 32 * 2**20
 PARTS = ("weights", "gradients", "activations", "logits")
 _SDPA = torch.nn.functional.scaled_dot_product_attention
 _F = torch.nn.functional
-#: what autocast runs in 16 bits, and what in 32 (torch's documentation, "Autocast Op Reference")
+#: what autocast runs in 16 bits, and what a GPU's runs in 32 (torch's documentation, "Autocast Op Reference")
 _LOW = frozenset((_F.linear, torch.addmm, torch.matmul, torch.bmm, torch.baddbmm, torch.Tensor.matmul, torch.Tensor.__matmul__))  # fmt: skip
 _HIGH = frozenset((_F.layer_norm, _F.softmax, torch.softmax, _F.log_softmax, _F.cross_entropy, torch.rsqrt, torch.pow))
 
@@ -122,7 +122,10 @@ class _FusedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q_BHTE: Any, k_BHSE: Any, v_BHSE: Any, mask: Any) -> torch.Tensor:
-        out_BHTE = q_BHTE.new_empty((*q_BHTE.shape[:-1], v_BHSE.shape[-1]))
+        rows, heads, tokens, _ = (
+            q_BHTE.shape
+        )  # the kernels lay a token's heads side by side: what follows copies nothing
+        out_BHTE = q_BHTE.new_empty((rows, tokens, heads, v_BHSE.shape[-1])).transpose(1, 2)
         sums_BHT = torch.empty(q_BHTE.shape[:-1], dtype=torch.float32, device=q_BHTE.device)
         kept = [] if mask is None else [mask]
         ctx.save_for_backward(q_BHTE, k_BHSE, v_BHSE, out_BHTE, sums_BHT, *kept)
@@ -138,13 +141,13 @@ class Kernels(TorchFunctionMode):
 
     Args:
         autocast: matrix products in bf16 as autocast runs them, trained weights cast once a forward pass.
-        fused_dropout: attention is fused with dropout, too (GPUs; CPUs form all scores then).
+        gpu: attention is fused with dropout, too (CPUs form all scores then), and autocast runs norms in 32 bits.
         keep_casts: as in a forward pass; not where a backward pass computes a checkpointed block again.
     """
 
-    def __init__(self, *, autocast: bool = False, fused_dropout: bool = False, keep_casts: bool = True) -> None:
+    def __init__(self, *, autocast: bool = False, gpu: bool = False, keep_casts: bool = True) -> None:
         super().__init__()
-        self.autocast, self.fused_dropout, self.keep_casts = autocast, fused_dropout, keep_casts
+        self.autocast, self.gpu, self.keep_casts = autocast, gpu, keep_casts
         self.casts: dict[int, torch.Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -154,7 +157,7 @@ class Kernels(TorchFunctionMode):
             return self._attention(*args, **kwargs)
         if self.autocast and func in _LOW:
             return func(*(self._low(a) for a in args), **{k: self._low(v) for k, v in kwargs.items()})
-        if self.autocast and func in _HIGH:
+        if self.autocast and self.gpu and func in _HIGH:
             return func(*(_high(a) for a in args), **{k: _high(v) for k, v in kwargs.items()})
         return func(*args, **kwargs)
 
@@ -172,7 +175,7 @@ class Kernels(TorchFunctionMode):
     ) -> Any:
         if self.autocast:
             query, key, value = self._low(query), self._low(key), self._low(value)
-        if dropout_p > 0 and not self.fused_dropout:
+        if dropout_p > 0 and not self.gpu:
             return _SDPA(query, key, value, attn_mask, dropout_p, *rest, **more)  # the meta device forms all scores
         if attn_mask is not None and attn_mask.dtype is torch.bool:
             attn_mask = torch.empty(attn_mask.shape, dtype=query.dtype, device=query.device)
@@ -184,9 +187,9 @@ def _high(value: Any) -> Any:
     return value.float() if low else value
 
 
-def checkpointed(*, autocast: bool, fused_dropout: bool) -> dict[str, Any]:
+def checkpointed(*, autocast: bool, gpu: bool) -> dict[str, Any]:
     """transformers' ``gradient_checkpointing_kwargs`` for a dry step: the kernels stand in the second forward pass, too."""
-    again = Kernels(autocast=autocast, fused_dropout=fused_dropout, keep_casts=False)
+    again = Kernels(autocast=autocast, gpu=gpu, keep_casts=False)
     return {"use_reentrant": False, "preserve_rng_state": False, "context_fn": lambda: (nullcontext(), again)}
 
 
@@ -197,7 +200,7 @@ def dry_step(
     vocabulary: int,
     accumulation: int = 1,
     autocast: bool = False,
-    fused_dropout: bool = False,
+    gpu: bool = False,
 ) -> DryStep:
     """What an optimizer step holds at its peak, the optimizer's own state not counted.
 
@@ -206,10 +209,10 @@ def dry_step(
         loss: the forward pass of a micro-batch.
         vocabulary: V.
         accumulation: micro-batches a step; from the second on, gradients are held during the forward pass.
-        autocast, fused_dropout: as :class:`Kernels`'s.
+        autocast, gpu: as :class:`Kernels`'s.
     """
     ledger = Ledger(vocabulary)
-    kernels = Kernels(autocast=autocast, fused_dropout=fused_dropout)
+    kernels = Kernels(autocast=autocast, gpu=gpu)
     for tensor in (*model.parameters(), *model.buffers()):
         ledger.note(tensor, "weights")
     for _ in range(min(2, accumulation)):

@@ -28,8 +28,8 @@ from groundtune.plan.sizes import disk_bytes
 #: the next were fitted with tools/plan_check.py, 8 steps each, to pebble-24m:full:1x16:4 pebble-24m:full:8x128
 #: pebble-24m:lora:8x128 and gpt2:full:4x128 (6 steps); torch 2.13, transformers 5.23, 2 threads, November 2026
 BASE_BYTES = 576_000_000
-#: holes that glibc's heap (2.36) keeps between activations of several steps, as a share of those: 0.52 to 0.98 there. Its
-#: aligned allocations do not reuse a hole of exactly their size (glibc bug 14581)
+#: holes that glibc's heap (2.36) keeps between the activations of several steps, as a share of those; 0.5 to 1.1 there. Its
+#: aligned allocations do not take a hole of exactly their size (glibc bug 14581)
 HOLES = 0.7
 
 
@@ -97,7 +97,6 @@ def skeleton(run: Run) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     config = copy.deepcopy(run.config)
-    config._attn_implementation = "sdpa"
     kind: Any = AutoModelForCausalLM
     if run.method == "classifier":
         kind, config.num_labels = AutoModelForSequenceClassification, run.sizes.classes
@@ -113,9 +112,7 @@ def skeleton(run: Run) -> Any:
                     "prefix_tuning does not go with gradient checkpointing: the second forward pass has no prefix",
                     next_step="a smaller batch_tokens saves memory, too",
                 )
-            model.gradient_checkpointing_enable(
-                checkpointed(autocast=run.device.bf16, fused_dropout=run.device.kind == "cuda")
-            )
+            model.gradient_checkpointing_enable(checkpointed(autocast=run.device.bf16, gpu=run.device.kind == "cuda"))
             model.enable_input_require_grads()
     return made.train()
 
@@ -139,7 +136,7 @@ def peak_memory(run: Run) -> Memory:
         vocabulary=int(model.config.get_text_config().vocab_size),
         accumulation=run.accumulation,
         autocast=run.device.bf16,
-        fused_dropout=run.device.kind == "cuda",
+        gpu=run.device.kind == "cuda",
     )
     step = {**dry.parts, "optimizer": 8 * trained}
     if run.method == "qlora":

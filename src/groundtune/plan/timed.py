@@ -60,13 +60,21 @@ def made_up(run: Run) -> Any:
     for name, numbers in prompts.items():  # PEFT keeps them beside the module's tensors
         prompts[name] = torch.arange(len(numbers), device=device)
     if run.method == "qlora":
-        _to_4_bits(model, run)
+        to_4_bits(model, bf16=run.device.bf16)
         model = run.attach(model) if run.attach else attach(model, "qlora", run.sizes)
     return model.train()
 
 
-def _to_4_bits(model: Any, run: Run) -> None:
-    """Linear layers of the blocks in NF4 with double quantization, as bitsandbytes has them."""
+def to_4_bits(model: Any, *, bf16: bool = False) -> None:
+    """Freeze a model and put its blocks' linear layers into NF4 with double quantization, as bitsandbytes has them.
+
+    Args:
+        model: causal, on the device it stays on; changed in place.
+        bf16: products in bf16, else in float32.
+
+    Raises:
+        ConfigError: no bitsandbytes.
+    """
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError("qlora needs bitsandbytes to be timed", next_step="pip install bitsandbytes")
     bitsandbytes: Any = importlib.import_module("bitsandbytes")
@@ -80,7 +88,7 @@ def _to_4_bits(model: Any, run: Run) -> None:
                 layer.in_features,
                 layer.out_features,
                 bias=layer.bias is not None,
-                compute_dtype=torch.bfloat16 if run.device.bf16 else torch.float32,
+                compute_dtype=torch.bfloat16 if bf16 else torch.float32,
                 quant_type="nf4",
             )
             new.weight = bitsandbytes.nn.Params4bit(layer.weight.data, requires_grad=False, quant_type="nf4")
