@@ -34,7 +34,7 @@ demo: $(VENV)/base
 	$(BIN)/groundtune demo demo
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 prove: $(VENV)/dev
 	GROUNDTUNE_FUZZ=10000 GROUNDTUNE_PROVE=1 $(BIN)/python -m pytest -s -m slow

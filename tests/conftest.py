@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is first imported, so it stands before everything else
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # as many processes as cores: one thread each, theirs and that of what they start
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Callable
 from itertools import islice

@@ -18,18 +18,12 @@ from groundtune.dataset.lengths import Lengths
 from groundtune.dataset.prompts import closed_book
 from groundtune.dataset.render import VERSION, TokenRow, render_example, render_prompt
 from groundtune.errors import ConfigError, InputError
-from groundtune.methods import _tuning
+from groundtune.methods import _causal_training, _tuning
+from groundtune.methods._finished import stop_where_turns_end
+from groundtune.methods._material import gather, token_rows
 from groundtune.methods._overlap import check_overlap, nearly_trained
 from groundtune.methods._setup import Setup
-from groundtune.methods._tuning import (
-    figures_of,
-    gather,
-    stop_where_turns_end,
-    token_rows,
-    training_row,
-    tune,
-    tuned_backend,
-)
+from groundtune.methods._tuning import figures_of, training_row, tune, tuned_backend
 from groundtune.nn import checkpoints
 from groundtune.records import Conversation, Message
 from groundtune.training.data import IGNORED, RowBatches
@@ -500,7 +494,7 @@ def test_row_21_a_merge_that_gives_another_model_is_missed(
     tiny_model_path: Path, tiny_tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, _ = token_rows(tiny_tokenizer, named(FACTS), max_tokens=256)
-    check, apart = _tuning.check_reload, []
+    check, apart = _causal_training.check_reload, []
 
     def with_another_scale(model: Any, *given: Any) -> float:
         """The check, after someone changed the scaling that the adapter is merged by."""
@@ -515,7 +509,7 @@ def test_row_21_a_merge_that_gives_another_model_is_missed(
     folder, _ = tune(setup)
     assert figures_of(setup, "lora")["reload_difference"] < 1e-4  # the number that the page publishes
     assert "standard deviations" in (folder / "learned.html").read_text(encoding="utf-8")
-    monkeypatch.setattr(_tuning, "check_reload", with_another_scale)
+    monkeypatch.setattr(_causal_training, "check_reload", with_another_scale)
     with pytest.raises(TrainingError, match="the weights read back"):
         tune(project(tmp_path, tiny_model_path, method="lora", epochs=9))
     assert apart[0] > 0.1  # what would have been served

@@ -91,7 +91,7 @@ def prompt_text(backend: LocalBackend) -> str:
 
 @pytest.mark.parametrize("save", [save_gpt2, save_qwen2], ids=["gpt2", "qwen2"])
 def test_a_model_of_another_make_is_fine_tuned(save: Any, tmp_path: Path) -> None:
-    from groundtune.methods._tuning import continue_training
+    from groundtune.methods._causal_training import continue_training
     from groundtune.records import Example
 
     save(tmp_path / "base")

@@ -1,6 +1,6 @@
-"""The path every weight-changing method of a causal model shares: material, rows, training, checks, the finished run.
+"""What every method that changes the weights of a causal model shares: settings, material, its run, and what answers from it.
 
-A method file says how its weights hang on the model (``attach``) and at which rate they learn; everything else is here.
+The training itself is in ``_causal_training``. A method file says how its weights hang on the model (``attach``) and at which rate they learn; everything else is here.
 Training material is a dataset file, or the project's questions: each with its answer, closed book, and each fact once
 behind its own passage, so that the same weights still read when they are put behind retrieval (RAFT, Zhang et al. 2024,
 without its chain of thought). Leaves out tasks of other models (``classifier``, ``seq2seq`` ...).
@@ -9,8 +9,6 @@ without its chain of thought). Leaves out tasks of other models (``classifier``,
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,32 +18,22 @@ from pydantic import ValidationError
 from groundtune import registry
 from groundtune.config import TuneConfig
 from groundtune.dataset.render import VERSION as RENDER_VERSION
-from groundtune.dataset.render import TokenRow, render_example
+from groundtune.dataset.render import render_example
 from groundtune.errors import ConfigError, InputError, UnknownNameError
+from groundtune.methods._causal_training import Announce, train_method
 from groundtune.methods._finished import (
-    check_changed,
-    check_reload,
-    check_template,
-    is_quantized,
-    stop_where_turns_end,
     template_digest,
 )
-from groundtune.methods._material import Material, gather, token_rows, training_conversations
-from groundtune.methods._overlap import nearly_trained
+from groundtune.methods._material import gather
 from groundtune.methods._setup import Backend, ClosedBook, Setup
-from groundtune.nn.checkpoints import BUNDLED_FOLDER
-from groundtune.records import Example
 from groundtune.system import System
 from groundtune.workspace import Workspace, digest, folder_digest
 
 if TYPE_CHECKING:
-    from groundtune.dataset.lengths import Lengths
     from groundtune.training.learned_rows import ShownRow
 
 #: which method `groundtune tune` ran last: what the System `tuned` stands for
 LAST = "tuned.json"
-#: says something before or while training, to people
-Announce = Callable[[str], None]
 
 
 def causal_methods() -> list[str]:
@@ -181,7 +169,7 @@ def tune_into(
     return setup.workspace.make(
         name,
         inputs,
-        lambda folder: _train(base, module, options, material, config, inputs, folder, progress, announce),
+        lambda folder: train_method(base, module, options, material, config, inputs, folder, progress, announce),
     )
 
 
@@ -227,148 +215,6 @@ def model_identity(base: str) -> str:
         return base
 
 
-# ---------------------------------------------------------------- training
-
-
-def _train(
-    base: str,
-    module: ModuleType,
-    options: Any,
-    material: Material,
-    config: TuneConfig,
-    inputs: Mapping[str, Any],
-    folder: Path,
-    progress: Any,
-    announce: Announce,
-) -> Mapping[str, Any]:
-    from groundtune.nn.checkpoints import load_model
-    from groundtune.training import learned
-    from groundtune.training.data import PackedBatches, RowBatches
-    from groundtune.training.embedding_guards import check_embeddings
-    from groundtune.training.learned_rows import shown_row
-    from groundtune.training.packing import prepare
-    from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
-
-    started, seed = time.perf_counter(), int(inputs["seed"])
-    model, tokenizer, context = open_for_training(base, seed, getattr(module, "load", None))
-    limit = min(context, config.max_tokens or context)
-    rows, lengths = token_rows(tokenizer, material.train, max_tokens=limit, truncation=config.truncation)
-    if not rows:
-        raise InputError(
-            f"none of {len(material.train)} rows fits into {limit} tokens",
-            expected="rows within the limit",
-            next_step="set tune.truncation: window, or choose a model with a longer context",
-        )
-    validation, of_validation = token_rows(tokenizer, material.validation, max_tokens=limit, truncation="drop")
-    oddities = _oddities(material, of_validation)
-    for note in (str(lengths), _share(rows), *oddities):
-        announce(note)
-    kind = PackedBatches if config.packing else RowBatches
-    batches: Any = kind(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
-    if config.packing:
-        prepare(model, rows)
-    watched = learned.groups(tokenizer, material.watched, max_tokens=context, seed=seed)
-    probe = sorted(rows, key=lambda row: len(row.ids))[:2]
-    before, start = learned.losses(model, watched), learned.logits(model, probe)
-    model = module.attach(model, options, base=base)
-    if config.guards:
-        check_embeddings(model, tokenizer, rows)
-    if hasattr(module, "over"):
-        batches = module.over(model, options, batches, folder / "checkpoints")
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    accumulation = config.accumulation
-    settings = TrainSettings(
-        learning_rate=peak_rate(module, config, base),
-        warmup_steps=min(20, len(batches) // accumulation // 10),
-        accumulation=accumulation,
-        save_every_steps=config.save_every_steps,
-        seed=seed,
-        validate_every_steps=config.validate_every_steps,
-        patience=config.patience,
-        gradient_checkpointing=config.gradient_checkpointing,
-        guards=config.guards,
-        report_to=config.report_to,
-        run_name=config.method,
-    )
-    template = template_digest(tokenizer)
-    result = train(
-        model,
-        batches,
-        settings,
-        folder / "checkpoints",
-        validate=learned.validator(validation, config.batch_tokens) if validation else None,
-        identity={"model": inputs["model"], "template": template, "options": options.model_dump()},
-        progress=progress,
-    )
-    if config.guards:
-        check_changed(start, learned.logits(model, probe))
-        stop_where_turns_end(model, tokenizer)
-    if hasattr(module, "save"):
-        module.save(model, tokenizer, folder / "weights")
-    else:
-        model.save_pretrained(folder / "weights")
-        tokenizer.save_pretrained(folder / "weights")
-    answering = load_model(base, adapter=str(folder / "weights"))[0] if is_quantized(model) else model
-    after = learned.losses(answering, watched)
-    figures: dict[str, Any] = {
-        "method": config.method,
-        "base": base,
-        "adapter": (folder / "weights" / "adapter_config.json").exists(),
-        "rows": len(rows),
-        "rows_over_limit": lengths.over,
-        "lengths": lengths.figures(),
-        "documents": list(material.documents),
-        "documents_complete": material.complete,
-        "tokens": result.tokens,
-        "trained_tokens": result.trained_tokens,
-        "trainable_parameters": trainable,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "steps": result.steps,
-        "first_loss": round(result.first_loss, 4),
-        "last_loss": round(result.last_loss, 4),
-        "validations": list(result.validations),
-        "best_step": result.best_step,
-        "stopped_early": result.stopped_early,
-        "precision": result.precision,
-        "template": template,
-        "notes": oddities,
-        "learned": {name: {"before": before[name], "after": after[name]} for name in before},
-    }
-    if config.guards:
-        figures["reload_difference"] = check_reload(model, tokenizer, base, folder / "weights", figures["adapter"])
-        check_template(folder / "weights", template)
-    discard_checkpoints(folder / "checkpoints")
-    (folder / "training.json").write_text(json.dumps(result.losses), encoding="utf-8")
-    fits = next((n for n, size in enumerate(lengths.tokens) if size <= limit), 0)
-    at = fits if config.truncation == "drop" else 0  # the row that the first of `rows` was made from
-    first = shown_row(material.train[at][0], rows[0], tokenizer, limit)
-    learned.write_page(folder / "learned.html", figures, result.losses, row=first, lengths=lengths)
-    figures["seconds"] = round(time.perf_counter() - started, 2)
-    figures["disk_bytes"] = sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file())
-    return figures
-
-
-def _share(rows: Sequence[TokenRow]) -> str:
-    trained, tokens = sum(sum(r.trained) for r in rows), sum(len(r.ids) for r in rows)
-    return f"the loss is on {trained / tokens:.0%} of the tokens: answers and the marks that end them"
-
-
-def _oddities(material: Material, validation: Lengths) -> list[str]:
-    """What a person should know about the rows before training."""
-    notes = []
-    if validation.over:
-        notes.append(f"{validation.over} of {len(validation.tokens)} validation rows are over the limit and left out")
-    near = nearly_trained(material.train, material.validation)
-    if near:
-        pairs = "; ".join(f"{a} like {b}" for a, b in near[:3])
-        notes.append(
-            f"{len(near)} of {len(material.validation)} validation rows are nearly trained ones, their loss says little: {pairs}"
-        )
-    if validation.over == len(validation.tokens):
-        notes.append("no validation rows: the weights are those of the last step, and nothing shows when to stop")
-    return notes
-
-
 def training_row(setup: Setup, name: str, number: int) -> ShownRow:
     """A row as a method trains on it, by its number from 1, to be looked at; nothing is trained.
 
@@ -389,39 +235,6 @@ def training_row(setup: Setup, name: str, number: int) -> ShownRow:
     where, c = train[number - 1]
     row = render_example(tokenizer, c.messages, max_tokens=limit, where=where, tools=c.tools, truncation="drop")
     return shown_row(where, row, tokenizer, limit)
-
-
-def peak_rate(module: ModuleType, config: TuneConfig, base: str) -> float:
-    """The config's learning rate, or the method's default for that model."""
-    default = module.RATE_BUNDLED if base == str(BUNDLED_FOLDER) else module.RATE
-    return float(config.learning_rate or default)
-
-
-def open_for_training(path: str, seed: int, load: Any = None) -> tuple[Any, Any, int]:
-    """A fresh copy of a model in float32 (or as a method loads it), its tokenizer and its context in tokens."""
-    import torch
-
-    from groundtune.nn.checkpoints import open_model
-
-    torch.manual_seed(seed)
-    model, tokenizer = load(path) if load else open_model(path, torch.float32)
-    return model, tokenizer, int(getattr(model.config, "max_position_embeddings", 0) or 2048)
-
-
-def continue_training(
-    weights: str, examples: Sequence[Example], *, folder: Path, seed: int, epochs: int = 10, learning_rate: float
-) -> None:
-    """Train a finished model's weights further on changed facts, into ``folder``: what an update costs."""
-    from groundtune.training.data import RowBatches
-    from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
-
-    model, tokenizer, context = open_for_training(weights, seed)
-    rows, _ = token_rows(tokenizer, training_conversations(examples, with_reading=False), max_tokens=context)
-    batches = RowBatches(rows, batch_tokens=512, epochs=epochs, seed=seed)
-    train(model, batches, TrainSettings(learning_rate=learning_rate, warmup_steps=2, seed=seed), folder / "checkpoints")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    discard_checkpoints(folder / "checkpoints")
 
 
 # ---------------------------------------------------------------- answering

@@ -9,9 +9,10 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.methods import scratch
+from groundtune.methods._causal_training import continue_training, peak_rate
 from groundtune.methods._setup import ClosedBook, Setup
 from groundtune.methods._systems import backend_of, build_system
-from groundtune.methods._tuning import continue_training, last_method, peak_rate, settings_for
+from groundtune.methods._tuning import last_method, settings_for
 from groundtune.nn.checkpoints import model_path
 from groundtune.records import Example
 from groundtune.retrieval.update import index_with_changes
