@@ -27,7 +27,7 @@ $(VENV)/base: $(VENV)/torch pyproject.toml
 
 $(VENV)/dev: $(VENV)/base
 	@echo "installing what tests need ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,ocr]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/base

@@ -129,7 +129,7 @@ class TuneConfig(_Part):
     gradient_checkpointing: bool = Field(False, description="less memory for about a third more time")
     guards: bool = Field(True, description="stop a run that would end in weights that are not what was meant")
     report_to: tuple[Literal["wandb", "tensorboard", "mlflow"], ...] = Field(
-        (), description="trackers to tell; wandb stays offline unless WANDB_API_KEY is set"
+        (), description="trackers to tell, in .groundtune/tracking; wandb stays offline unless WANDB_API_KEY is set"
     )
     save_every_steps: int = Field(50, ge=1, description="optimizer steps between checkpoints a killed run resumes from")
 

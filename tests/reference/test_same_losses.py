@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_encoders import ANIMALS, COLOURS, FILLERS, bert_config
 
 from groundtune.dataset.invented import invented_items
 from groundtune.dataset.prompts import closed_book
@@ -20,6 +19,7 @@ from groundtune.records import Message
 from groundtune.training.data import IGNORED
 from groundtune.training.objectives import CAUSAL, CLASSES, MASKED, TARGETS, Objective
 from groundtune.training.trainer import TrainSettings, train
+from tiny_encoders import ANIMALS, COLOURS, FILLERS, bert_config
 
 Batch = dict[str, torch.Tensor]
 Losses = list[float]

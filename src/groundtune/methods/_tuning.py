@@ -27,6 +27,7 @@ from groundtune.methods._finished import (
 from groundtune.methods._material import gather
 from groundtune.methods._setup import Backend, ClosedBook, Setup
 from groundtune.system import System
+from groundtune.training.trackers import told
 from groundtune.workspace import Workspace, digest, folder_digest
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: which method `groundtune tune` ran last: what the System `tuned` stands for
 LAST = "tuned.json"
+#: where trackers write in the workspace
+TRACKING = "tracking"
 
 
 def causal_methods() -> list[str]:
@@ -134,7 +137,8 @@ def tune(
     module = check_method(name)
     config = settings_for(setup, name)
     if hasattr(module, "tune"):
-        made: tuple[Path, bool] = module.tune(setup, config, progress=progress)
+        with told(config.report_to, setup.workspace.path(TRACKING), name):
+            made: tuple[Path, bool] = module.tune(setup, config, progress=progress)
         return made
     return tune_into(setup, config, artifact(name), progress=progress, announce=announce)
 
@@ -166,11 +170,12 @@ def tune_into(
         "rows": digest([[w, str(c)] for w, c in material.train]),
         "validation": digest([[w, str(c)] for w, c in material.validation]),
     }
-    return setup.workspace.make(
-        name,
-        inputs,
-        lambda folder: train_method(base, module, options, material, config, inputs, folder, progress, announce),
-    )
+    with told(config.report_to, setup.workspace.path(TRACKING), name.removeprefix("runs/").replace("/", "-")):
+        return setup.workspace.make(
+            name,
+            inputs,
+            lambda folder: train_method(base, module, options, material, config, inputs, folder, progress, announce),
+        )
 
 
 def _check_pairs(setup: Setup, module: ModuleType, config: TuneConfig) -> None:

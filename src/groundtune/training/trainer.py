@@ -7,7 +7,6 @@ again ends in the same weights as one that was not, and goes on only from checkp
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -62,7 +61,7 @@ class TrainSettings:
         metric, higher: the validation's figure that decides which weights are best, and whether more is better.
         gradient_checkpointing: compute activations again in the backward pass: less memory, about 1.35 times the time.
         guards: see :mod:`groundtune.training.guards`.
-        report_to: trackers to tell: wandb, tensorboard, mlflow.
+        report_to: trackers to tell: wandb, tensorboard, mlflow; where they write is :mod:`groundtune.training.trackers`'.
         run_name: what trackers call the run.
     """
 
@@ -329,8 +328,6 @@ def discard_checkpoints(folder: Path) -> None:
 
 def _arguments(settings: TrainSettings, folder: Path, steps: int, number_format: Precision) -> TrainingArguments:
     gpu = torch.cuda.is_available()
-    if "wandb" in settings.report_to and not os.environ.get("WANDB_API_KEY"):
-        os.environ.setdefault("WANDB_MODE", "offline")  # nothing leaves the machine unasked
     return TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
