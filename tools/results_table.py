@@ -39,12 +39,19 @@ def main() -> None:
             cell(s["scores"], "all_answerable", "supported"),
             f"{s['latency_seconds']['p50']:.2f} / {s['latency_seconds']['p95']:.2f}",
             f"{s['train_seconds']:.0f}",
+            f"{s['trainable_parameters']:,}" if s.get("trainable_parameters") else "",
             f"{s['peak_memory_bytes'] / 1e9:.1f}",
             f"{s['disk_bytes'] / 1e6:.0f}",
         ]
         for s in result["systems"]
     ]
-    print("\n" + table(["system", "recall@5", "supported", "s p50 / p95", "train s", "memory GB", "disk MB"], costs))
+    print(
+        "\n"
+        + table(
+            ["system", "recall@5", "supported", "s p50 / p95", "train s", "weights trained", "memory GB", "disk MB"],
+            costs,
+        )
+    )
     print()
     for pair in result["pairs"]:
         if pair["metric"] == "token_f1" and pair["split"] in splits and "p_holm" in pair:

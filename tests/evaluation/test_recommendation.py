@@ -170,3 +170,19 @@ def test_two_winners_of_two_kinds_of_question_are_both_named() -> None:
     found = advice({"rag": good_at("held_out_facts", 1), "tuned": good_at("held_out_phrasings", 3)})
     assert found["system"] is None
     assert found["text"].startswith("It depends on what you ask: rag for facts no system was trained on, tuned for new")
+
+
+def test_what_was_trained_in_vain_is_named_and_what_helped_on_one_kind_of_question_is_not() -> None:
+    kinds = {e.id: e.split for e in EXAMPLES}
+    before, after = values(0.3, 1), values(0.7, 2)
+    helped = {q: (after if kinds[q] == "held_out_phrasings" else before)[q] for q in kinds}
+    rows, pairs = compared(
+        {"prompt": before, "ia3": values(0.3, 3), "lora": helped, "rag": after, "ia3+rag": values(0.7, 4)}
+    )
+    for row in rows:
+        if row["name"] not in {"prompt", "rag"}:
+            row["trainable_parameters"] = 100
+    (said,) = [reason for reason in recommend(rows, pairs)["because"] if "in vain" in reason]
+    assert said.endswith(": ia3+rag, ia3.") or said.endswith(": ia3, ia3+rag.")
+    unknown = [row for row in rows if row["name"] not in {"prompt", "rag"}]  # nothing untuned to compare with
+    assert not [reason for reason in recommend(unknown, pairs)["because"] if "in vain" in reason]

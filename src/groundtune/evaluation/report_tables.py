@@ -92,6 +92,7 @@ def _cost_columns() -> list[_Column]:
         ),
         column("Peak memory", "peak_memory_bytes", size),
         column("Training", "train_seconds", lambda value: "none" if value == 0 else duration(value)),
+        column("Weights trained", "trainable_parameters", lambda value: DASH if value is None else count(value)),
         column("Disk", "disk_bytes", size),
         column("Cost per 1,000", "cost_usd", money),
         column("Pays off after", "pays_off_after_questions", count),

@@ -51,7 +51,12 @@ def told(names: Sequence[str], folder: Path, run: str) -> Iterator[None]:
     if "tensorboard" in names:
         wanted["TENSORBOARD_LOGGING_DIR"] = str(folder / "tensorboard" / f"{run}-{time.strftime('%Y%m%d-%H%M%S')}")
     if "wandb" in names:
-        wanted |= {"WANDB_DIR": str(folder), "WANDB_PROJECT": "groundtune", "WANDB_SILENT": "true", "WANDB_CONSOLE": "off"}
+        wanted |= {
+            "WANDB_DIR": str(folder),
+            "WANDB_PROJECT": "groundtune",
+            "WANDB_SILENT": "true",
+            "WANDB_CONSOLE": "off",
+        }
         if not os.environ.get("WANDB_API_KEY"):
             wanted["WANDB_MODE"] = "offline"
     if "mlflow" in names:
