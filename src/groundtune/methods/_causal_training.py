@@ -179,18 +179,11 @@ def _batches(model: Any, rows: Sequence[TokenRow], config: TuneConfig, seed: int
 def _settings(config: TuneConfig, rate: float, batches: int, seed: int) -> TrainSettings:
     from groundtune.training.trainer import TrainSettings
 
-    return TrainSettings(
+    return TrainSettings.of(
+        config,
+        seed,
         learning_rate=rate,
         warmup_steps=min(20, batches // config.accumulation // 10),
-        accumulation=config.accumulation,
-        save_every_steps=config.save_every_steps,
-        seed=seed,
-        validate_every_steps=config.validate_every_steps,
-        patience=config.patience,
-        gradient_checkpointing=config.gradient_checkpointing,
-        guards=config.guards,
-        report_to=config.report_to,
-        run_name=config.method,
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from groundtune.methods._finished import check_read_back
+
 #: largest difference between the trained and the reloaded classifier's logits
 RELOAD_TOLERANCE = 1e-3
 #: below this, right answers over the majority class's are not chance
@@ -76,16 +78,9 @@ def check_reload(model: Any, loaded: Any, rows: Sequence[Any], pad_id: int, weig
         TrainingError: they differ.
     """
     from groundtune.training.classes import logits_of
-    from groundtune.training.guards import TrainingError
 
     difference = float((logits_of(model, rows, pad_id) - logits_of(loaded, rows, pad_id)).abs().max())
-    if not difference <= RELOAD_TOLERANCE:
-        raise TrainingError(
-            f"{weights}: the weights read back give other logits than the trained classifier: {difference:.2g} apart",
-            expected=f"at most {RELOAD_TOLERANCE}",
-            next_step="please report this; the checkpoints are still there",
-        )
-    return difference
+    return check_read_back(difference, RELOAD_TOLERANCE, weights, "logits")
 
 
 def p_value(answers: Sequence[int], majority: int, right: Sequence[int]) -> float:

@@ -112,6 +112,26 @@ def check_reload(model: Any, tokenizer: Any, base: str, weights: Path, adapter: 
         ) from None
 
 
+def check_read_back(difference: float, limit: float, weights: Path, what: str) -> float:
+    """The difference, if it is small enough.
+
+    Args:
+        difference: the largest, of ``what``, between the trained model and the one read back.
+
+    Raises:
+        TrainingError: it is over the limit, or no number.
+    """
+    from groundtune.training.guards import TrainingError
+
+    if not difference <= limit:
+        raise TrainingError(
+            f"{weights}: the weights read back give other {what} than the trained model: {difference:.2g} apart",
+            expected=f"at most {limit:g}",
+            next_step="please report this; the checkpoints are still there",
+        )
+    return difference
+
+
 def is_quantized(model: Any) -> bool:
     """Whether a model's base is held in 4 bits."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model

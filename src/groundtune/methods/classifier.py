@@ -253,23 +253,16 @@ def _train(
     )
     if options.head == "means":
         _start_at_means(model, rows, pad)
-    settings = TrainSettings(
+    settings = TrainSettings.of(
+        config,
+        seed,
         learning_rate=rate,
         schedule="linear",
         warmup_steps=round(options.warmup * len(batches) / config.accumulation),
-        accumulation=config.accumulation,
         rates=tuple((start, options.head_rate) for start in ("classifier.", "score.")),
         betas=(0.9, 0.999),
-        save_every_steps=config.save_every_steps,
-        seed=seed,
-        validate_every_steps=config.validate_every_steps,
-        patience=config.patience,
         metric=options.choose_by,
         higher=options.choose_by != "loss",
-        gradient_checkpointing=config.gradient_checkpointing,
-        guards=config.guards,
-        report_to=config.report_to,
-        run_name=config.method,
     )
     positive = labels.index(options.positive) if options.positive else len(labels) - 1
 

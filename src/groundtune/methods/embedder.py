@@ -27,6 +27,7 @@ from groundtune.dataset.build.templates import normalised
 from groundtune.dataset.item_text import answer_of, question_of
 from groundtune.errors import ConfigError, InputError
 from groundtune.methods import _passages
+from groundtune.methods._finished import check_read_back
 from groundtune.methods._material import read_conversations
 from groundtune.methods._passages import Corpus, Form, Pair
 from groundtune.methods._recall import Judge, said
@@ -269,20 +270,13 @@ class _Run:
         from groundtune.training.trainer import TrainSettings
 
         config = self.config
-        return TrainSettings(
+        return TrainSettings.of(
+            config,
+            self.setup.config.seed,
             learning_rate=config.learning_rate or RATE,
             warmup_steps=batches // config.accumulation // 10,
-            accumulation=config.accumulation,
-            save_every_steps=config.save_every_steps,
-            seed=self.setup.config.seed,
-            validate_every_steps=config.validate_every_steps,
-            patience=config.patience,
             metric="mrr",
             higher=True,
-            gradient_checkpointing=config.gradient_checkpointing,
-            guards=config.guards,
-            report_to=config.report_to,
-            run_name=config.method,
         )
 
     def _tell(self, what: str) -> None:
@@ -327,13 +321,7 @@ def check_reload(encoder: Encoder, folder: Path, texts: Sequence[str]) -> None:
     Raises:
         TrainingError: they do not.
     """
-    from groundtune.training.guards import TrainingError
 
     found = encode(open_encoder(folder), texts) - encode(encoder, texts)
     difference = float(np.abs(found).max()) if len(texts) else 0.0
-    if not difference <= RELOAD_TOLERANCE:
-        raise TrainingError(
-            f"{folder}: the weights read back give other vectors: {difference:.2g} in an element",
-            expected=f"at most {RELOAD_TOLERANCE}",
-            next_step="please report this; the checkpoints are still there",
-        )
+    check_read_back(difference, RELOAD_TOLERANCE, folder, "vectors")

@@ -167,20 +167,13 @@ def _train(
     )
     loss = held_out_loss(judged, tokenizer, pad)
     before = loss(model)["loss"] if judged else None
-    settings = TrainSettings(
+    settings = TrainSettings.of(
+        config,
+        seed,
         learning_rate=config.learning_rate or RATE,
         schedule="linear",
         warmup_steps=round(options.warmup * len(batches) / config.accumulation),
-        accumulation=config.accumulation,
         betas=(0.9, 0.98),  # RoBERTa, table 9
-        save_every_steps=config.save_every_steps,
-        seed=seed,
-        validate_every_steps=config.validate_every_steps,
-        patience=config.patience,
-        gradient_checkpointing=config.gradient_checkpointing,
-        guards=config.guards,
-        report_to=config.report_to,
-        run_name=config.method,
     )
     result = train(
         model,

@@ -23,6 +23,7 @@ from groundtune.config import TuneConfig
 from groundtune.errors import ConfigError, InputError
 from groundtune.methods import _pairs, _tuning
 from groundtune.methods._encoder_decoders import Start, start_of
+from groundtune.methods._finished import check_read_back
 from groundtune.methods._material import Material, gather, read_conversations
 from groundtune.methods._overlap import check_overlap
 from groundtune.methods._setup import ClosedBook, Setup
@@ -205,18 +206,11 @@ class _Run:
         from groundtune.training.trainer import TrainSettings
 
         config = self.config
-        return TrainSettings(
+        return TrainSettings.of(
+            config,
+            int(self.inputs["seed"]),
             learning_rate=config.learning_rate or self.start.rate,
             warmup_steps=min(100, batches // config.accumulation // 10),
-            accumulation=config.accumulation,
-            save_every_steps=config.save_every_steps,
-            seed=int(self.inputs["seed"]),
-            validate_every_steps=config.validate_every_steps,
-            patience=config.patience,
-            gradient_checkpointing=config.gradient_checkpointing,
-            guards=config.guards,
-            report_to=config.report_to,
-            run_name=config.method,
         )
 
     def _tested(self, model: Any, tokenizer: Any) -> dict[str, float]:
@@ -249,8 +243,6 @@ def check_reload(model: Any, rows: Sequence[PairRow], weights: Path) -> float:
     """
     import torch
 
-    from groundtune.training.guards import TrainingError
-
     def logits(of: Any) -> Any:
         batches = PairBatches(rows, batch_tokens=1, epochs=1, seed=0, pad=0)
         with torch.no_grad():
@@ -259,13 +251,7 @@ def check_reload(model: Any, rows: Sequence[PairRow], weights: Path) -> float:
 
     trained, read = logits(model), logits(open_encoder_decoder(str(weights))[0])
     difference = float((trained - read).abs().max() / trained.std().clamp_min(1e-9))
-    if not difference <= RELOAD_TOLERANCE:
-        raise TrainingError(
-            f"{weights}: the weights read back give other logits than the trained model: {difference:.2g} standard deviations",
-            expected=f"at most {RELOAD_TOLERANCE}",
-            next_step="please report this; the checkpoints are still there",
-        )
-    return difference
+    return check_read_back(difference, RELOAD_TOLERANCE, weights, "logits (in standard deviations)")
 
 
 # ---------------------------------------------------------------- answering

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
+from groundtune.config import TuneConfig
 from groundtune.errors import ConfigError
 from groundtune.nn.lean_layers import lean
 from groundtune.nn.precision import Precision, precision
@@ -83,6 +84,23 @@ class TrainSettings:
     run_name: str = "groundtune"
     schedule: Literal["cosine", "linear"] = "cosine"
     rates: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, config: TuneConfig, seed: int, *, learning_rate: float, **own: Any) -> TrainSettings:
+        """The settings of a user's ``tune`` section, with a method's rate and what else is its own."""
+        return cls(
+            learning_rate=learning_rate,
+            accumulation=config.accumulation,
+            save_every_steps=config.save_every_steps,
+            seed=seed,
+            validate_every_steps=config.validate_every_steps,
+            patience=config.patience,
+            gradient_checkpointing=config.gradient_checkpointing,
+            guards=config.guards,
+            report_to=config.report_to,
+            run_name=config.method,
+            **own,
+        )
 
 
 @dataclass(frozen=True, slots=True)
