@@ -101,9 +101,6 @@ def real_model(case: Case) -> Any:
         from groundtune.nn.checkpoints import model_path, open_model
 
         model, _ = open_model(model_path(case.model), torch.float32)
-    if case.checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        model.enable_input_require_grads()
     if case.method == "qlora":
         from groundtune.plan.timed import to_4_bits
 
@@ -147,7 +144,7 @@ def worker(case: Case, steps: int) -> dict[str, Any]:
         train(
             model,
             batches,
-            TrainSettings(warmup_steps=1),
+            TrainSettings(warmup_steps=1, gradient_checkpointing=case.checkpointing),
             Path(folder),
             progress=lambda *_: times.append(time.perf_counter()),
         )

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from groundtune.dataset.render import TokenRow
-from groundtune.nn import lean_functions
+from groundtune.nn import lean_functions, lean_layers
 from groundtune.nn.lean_layers import KEPT, keeps, lean
 from groundtune.training.data import RowBatches, pack
 from groundtune.training.objectives import supervised_loss
@@ -109,6 +109,22 @@ def test_gradient_checkpointing_goes_through_the_lean_layers(make_tiny_model: Ma
     model = make_tiny_model()
     model.gradient_checkpointing_enable()
     assert_same(model, RowBatches(some_rows(), batch_tokens=10_000, epochs=1, seed=0)[0], 2)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_under_gradient_checkpointing_a_lean_layer_is_computed_twice(
+    again: bool, make_tiny_model: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_tiny_model().train()
+    if again:
+        model.gradient_checkpointing_enable()
+    own, gates = lean_layers.silu_gate, []
+    monkeypatch.setattr(lean_layers, "silu_gate", lambda *given: gates.append(1) or own(*given))
+    with lean(model) as changed:
+        assert changed == 2
+        gates.clear()
+        supervised_loss(model, RowBatches(some_rows(), batch_tokens=10_000, epochs=1, seed=0)[0], None).backward()
+    assert len(gates) == (4 if again else 2)
 
 
 @pytest.mark.parametrize("where", ["mlp", "self_attn", "input_layernorm"])

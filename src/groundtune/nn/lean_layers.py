@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from groundtune.nn.lean_functions import rms_norm, rotate, silu_gate
 from groundtune.nn.packed_attention import NAME as PER_DOCUMENT
@@ -26,6 +27,8 @@ from groundtune.nn.packed_attention import attend
 KEPT = "kept_positions"
 #: how far hidden states may be off in the trial, in their standard deviations
 _TOLERANCE = 1e-4
+#: transformers 5.23 computes activations again inside the forward of a layer's class, which stands aside here; 5.17 did so around it
+_IN_FORWARD = "__call__" not in vars(GradientCheckpointingLayer)
 
 
 @contextmanager
@@ -146,15 +149,32 @@ def _forward(
     if attention_mask is not None or past_key_values is not None or position_embeddings is None or autocast:
         places = {"attention_mask": attention_mask, "past_key_values": past_key_values}
         return own(hidden_states, position_embeddings=position_embeddings, **places, **kwargs)
+    kept = kept_BT if last else None
+    run = partial(_lean, layer, places=position_embeddings, bounds=kwargs.get("cu_seq_lens_q"), kept_BT=kept)
+    if _IN_FORWARD and getattr(layer, "gradient_checkpointing", False) and layer.training:
+        again: torch.Tensor = layer._gradient_checkpointing_func(run, hidden_states)
+        return again
+    return run(hidden_states)
+
+
+def _lean(
+    layer: Any,
+    hidden_states: torch.Tensor,
+    *,
+    places: tuple[torch.Tensor, torch.Tensor],
+    bounds: torch.Tensor | None,
+    kept_BT: torch.Tensor | None,
+) -> torch.Tensor:
     before, after = layer.input_layernorm, layer.post_attention_layernorm
     normed = rms_norm(hidden_states, before.weight, before.variance_epsilon)
-    seen = _attention(layer.self_attn, normed, position_embeddings, kwargs.get("cu_seq_lens_q"))
-    if kept_BT is not None and last:
+    seen = _attention(layer.self_attn, normed, places, bounds)
+    if kept_BT is not None:
         seen, hidden_states = seen[kept_BT][None], hidden_states[kept_BT][None]
     hidden_states = hidden_states + layer.self_attn.o_proj(seen)
     normed = rms_norm(hidden_states, after.weight, after.variance_epsilon)
     mlp = layer.mlp
-    return hidden_states + mlp.down_proj(silu_gate(mlp.gate_proj(normed), mlp.up_proj(normed)))
+    out: torch.Tensor = hidden_states + mlp.down_proj(silu_gate(mlp.gate_proj(normed), mlp.up_proj(normed)))
+    return out
 
 
 def _attention(
