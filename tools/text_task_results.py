@@ -78,18 +78,27 @@ def nearest(lines: Sequence[str], summary: str) -> str:
 
 def prepare_scitldr(data: Path, folder: Path, targets: str) -> None:
     """The official splits; answers to train on are the sentence nearest the summary, or the summary itself."""
+
+    def summarised(row: dict[str, Any], answer: str) -> Conversation:
+        return pair("<summarize>", " ".join(beginning(row["abstract"])), answer)
+
+    def target(row: dict[str, Any]) -> str:
+        summary = " ".join(row["summaries"][0].split())
+        return nearest(beginning(row["abstract"]), summary) if targets == "sentences" else summary
+
+    def key(row: dict[str, Any]) -> str:
+        return bare(" ".join(beginning(row["abstract"])))
+
+    tested = rows_of(data / "test.jsonl")
+    known = {key(row) for row in tested}
     found: dict[str, list[Conversation]] = {}
-    for split, count in (("train", None), ("dev", HELD_OUT_ABSTRACTS)):
-        found[split] = []
-        for row in rows_of(data / f"{split}.jsonl")[:count]:
-            lines, summary = beginning(row["abstract"]), " ".join(row["summaries"][0].split())
-            answer = nearest(lines, summary) if targets == "sentences" else summary
-            found[split].append(pair("<summarize>", " ".join(lines), answer))
-    test = [
-        pair("<summarize>", " ".join(beginning(row["abstract"])), " ".join(summary.split()))
-        for row in rows_of(data / "test.jsonl")
-        for summary in row["summaries"]
-    ]
+    for split, count in (("dev", HELD_OUT_ABSTRACTS), ("train", None)):
+        given = rows_of(data / f"{split}.jsonl")[:count]
+        kept = [row for row in given if key(row) not in known]
+        print(f"{len(given) - len(kept)} rows of {split} left out: their abstract is held out")
+        found[split] = [summarised(row, target(row)) for row in kept]
+        known |= {key(row) for row in kept}
+    test = [summarised(row, " ".join(summary.split())) for row in tested for summary in row["summaries"]]
     for name, rows in (("train", found["train"]), ("validation", found["dev"]), ("test", test)):
         write(folder, f"{name}.jsonl", rows)
 
