@@ -83,7 +83,6 @@ def test_gguf_says_what_llama_cpp_cuts_otherwise(tuned: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say what to export"),
         (["--run", "tuned", "--model", "pebble"], "both given"),
         (["--run", "scratched"], "unknown finished run 'scratched'"),
         (["--model", "echo:x"], "no weights on this machine"),
@@ -100,6 +99,20 @@ def test_mistakes_get_one_message(arguments: list[str], said: str, tuned: Path, 
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_without_a_name_it_is_what_tune_made_last(tuned: Path, project: Path, tmp_path: Path) -> None:
+    done = run("export", "--format", "merged", "--out", tmp_path / "out", "--project", tuned, "--json")
+    named = run(
+        "export", "--run", "tuned", "--format", "merged", "--out", tmp_path / "named", "--project", tuned, "--json"
+    )
+    assert done.returncode == named.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (
+        tmp_path / "named" / "model.safetensors"
+    ).read_bytes()
+    nothing = run("export", "--format", "merged", "--out", tmp_path / "none", "--project", project)
+    assert nothing.returncode == 2
+    assert "nothing to export: no run" in nothing.stderr
 
 
 def test_without_documents_nothing_is_measured(project: Path, tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def export(
     format: Annotated[str, typer.Option("--format", "-f", help="merged, adapter, int8, int4 or gguf.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="New or empty folder.")],
     run: Annotated[
-        str | None, typer.Option("--run", "-r", help="A finished run of the workspace, such as tuned or scratch.")
+        str | None,
+        typer.Option("--run", "-r", help="A finished run, such as lora or scratch; default: what `tune` made last."),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="pebble, a folder, or a Hugging Face name.")] = None,
     gguf_type: Annotated[str, typer.Option("--gguf-type", help="q8_0, q4_0, f16 or f32.")] = "q8_0",
@@ -112,12 +113,15 @@ def run_parts(workspace: Workspace, name: str) -> tuple[str, Path | None]:
 
 def _source(setup: Setup, run: str | None, model: str | None) -> Source:
     from groundtune.errors import ConfigError
+    from groundtune.methods._tuning import read_last
 
-    if (run is None) == (model is None):
-        raise ConfigError(
-            "say what to export, by one of --run and --model" if run is None else "--run and --model are both given",
-            next_step="--run tuned exports what groundtune tune made, --model NAME a model as it is",
-        )
+    choice = "--run tuned exports what groundtune tune made, --model NAME a model as it is"
+    if run is not None and model is not None:
+        raise ConfigError("--run and --model are both given", next_step=choice)
+    if run is None and model is None:
+        run = read_last(setup.workspace)
+        if run is None:
+            raise ConfigError("nothing to export: no run of `groundtune tune` in this project", next_step=choice)
     parts = run_parts(setup.workspace, run) if run is not None else (setup.resolve(model or ""), None)
     if parts[0].startswith(("openai:", "echo:")):
         raise ConfigError(
