@@ -6,9 +6,9 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
-from groundtune.serving.store import Store
 
 from groundtune.errors import ConfigError, WorkspaceError
+from groundtune.serving.store import Store
 
 
 @pytest.fixture

@@ -63,5 +63,8 @@ def no_such_model(name: str) -> ApiError:
 
 def from_ours(error: GroundtuneError) -> ApiError:
     """400 with what was wrong, what was expected and what to do next in one line."""
-    more = [f"Expected: {error.expected}." if error.expected else "", f"Next: {error.next_step}" if error.next_step else ""]
+    more = [
+        f"Expected: {error.expected}." if error.expected else "",
+        f"Next: {error.next_step}" if error.next_step else "",
+    ]
     return bad_request(" ".join([error.problem, *(part for part in more if part)]))

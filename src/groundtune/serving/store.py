@@ -36,7 +36,9 @@ class Row(Base):
     """An object of any kind; ``number`` grows with each, so that order never depends on the clock."""
 
     __tablename__ = "objects"
-    number: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    number: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
     id: Mapped[str] = mapped_column(String(255))
     kind: Mapped[str] = mapped_column(String(40))
     parent: Mapped[str] = mapped_column(String(255), default="")

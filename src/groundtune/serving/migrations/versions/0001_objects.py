@@ -12,9 +12,7 @@ def upgrade() -> None:
     """Make it."""
     op.create_table(
         "objects",
-        sa.Column(
-            "number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True
-        ),
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
         sa.Column("id", sa.String(255), nullable=False),
         sa.Column("kind", sa.String(40), nullable=False),
         sa.Column("parent", sa.String(255), nullable=False),

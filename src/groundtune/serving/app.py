@@ -1,0 +1,151 @@
+"""The HTTP server: routes of each kind of object, errors in OpenAI's form, a request id on every answer.
+
+What is served is in the modules named by :data:`ROUTES`; who may call is ``keys``' business.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from groundtune import __version__
+from groundtune.errors import GroundtuneError
+from groundtune.serving.errors import ApiError, bad_request, from_ours
+from groundtune.serving.ids import new_id
+from groundtune.serving.state import Serving
+
+#: modules of this package with a ``router``
+ROUTES = ("files_api", "uploads")
+log = logging.getLogger("groundtune.serving")
+
+
+def create_app(serving: Serving) -> FastAPI:
+    """The application over an opened server's state."""
+    app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False)
+    app.state.serving = serving
+    for name in ROUTES:
+        app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(GroundtuneError, _our_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _fault)
+    app.add_middleware(_Limited, serving=serving)
+    app.add_middleware(_Named)
+    return app
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _sent(error: ApiError) -> JSONResponse:
+    return JSONResponse(error.body, error.status, error.headers)
+
+
+async def _api_error(request: Request, error: Any) -> JSONResponse:
+    return _sent(error)
+
+
+async def _our_error(request: Request, error: Any) -> JSONResponse:
+    return _sent(from_ours(error))
+
+
+async def _invalid(request: Request, error: Any) -> JSONResponse:
+    """The first fault of a request, named by its field."""
+    fault = error.errors()[0]
+    place = [str(part) for part in fault["loc"] if part not in ("body", "query", "path", "form")]
+    param = ".".join(place) or None
+    if fault["type"] == "extra_forbidden":
+        return _sent(
+            bad_request(f"Unrecognized request argument supplied: {param}", param=param, code="unknown_parameter")
+        )
+    if fault["type"] == "missing":
+        message = f"Missing required parameter: '{param}'."
+        return _sent(bad_request(message, param=param, code="missing_required_parameter"))
+    if fault["type"].startswith("json_"):
+        return _sent(bad_request("We could not parse the JSON body of your request: it is no valid JSON."))
+    return _sent(bad_request(f"Invalid '{param}': {fault['msg']}.", param=param, code="invalid_value"))
+
+
+async def _http_error(request: Request, error: Any) -> JSONResponse:
+    what = {
+        404: f"Unknown request URL: {request.method} {request.url.path}.",
+        405: f"Not allowed to {request.method} on {request.url.path}.",
+    }
+    code = {404: "unknown_url", 405: "method_not_supported"}.get(error.status_code)
+    message = what.get(error.status_code, str(error.detail))
+    return _sent(ApiError(error.status_code, message, code=code, headers=dict(error.headers or {})))
+
+
+async def _fault(request: Request, error: Any) -> JSONResponse:
+    """500, with nothing of the request in it; the log has the traceback."""
+    log.exception("fault in %s %s", request.method, request.url.path, exc_info=error)
+    return _sent(ApiError(500, "The server had an error while processing your request.", type="server_error"))
+
+
+# ---------------------------------------------------------------- around every request
+
+
+class _Named:
+    """Puts ``x-request-id`` on every answer: openai-python shows it with errors."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name = new_id("request").encode()
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", name)]}
+            await send(message)
+
+        await self.app(scope, receive, named if scope["type"] == "http" else send)
+
+
+class _Limited:
+    """Refuses bodies over the limit, by their declared length or while they come."""
+
+    def __init__(self, app: ASGIApp, serving: Serving) -> None:
+        self.app, self.limits = app, serving.limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        upload = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+        limit = self.limits.upload_bytes if upload else self.limits.body_bytes
+        error = ApiError(413, f"The request is too large: at most {limit} bytes are taken.", code="request_too_large")
+        declared = headers.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > limit:
+            await _sent(error)(scope, receive, send)
+            return
+        taken, over = 0, False
+
+        async def counted() -> Message:
+            nonlocal taken, over
+            message = await receive()
+            taken += len(message.get("body", b""))
+            over = over or taken > limit
+            return {"type": "http.disconnect"} if over else message
+
+        async def unless_over(message: Message) -> None:
+            if not over:
+                await send(message)
+
+        try:
+            await self.app(scope, counted, unless_over)
+        except ClientDisconnect:
+            if not over:
+                raise
+        if over:
+            await _sent(error)(scope, receive, send)

@@ -1,0 +1,36 @@
+"""Query and form fields as OpenAI's clients send them: ``metadata[key]=value``, ``expires_after[seconds]=3600``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from groundtune.serving.errors import bad_request
+
+_NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)\Z")
+
+
+def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Pairs of names and values as a tree: ``a[b]=c`` is ``{"a": {"b": "c"}}``; ``a[]=b`` and a repeated name are lists.
+
+    Raises:
+        ApiError: a name that is a value and a tree at once.
+    """
+    out: dict[str, Any] = {}
+    for name, value in pairs:
+        found = _NAME.match(name)
+        keys = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])] if found else [name]
+        many = len(keys) > 1 and keys[-1] == ""
+        *above, last = keys[:-1] if many else keys
+        here: Any = out
+        for key in above:
+            here = here.setdefault(key, {}) if isinstance(here, dict) else here
+        if not isinstance(here, dict) or isinstance(here.get(last), dict):
+            raise bad_request(f"{name!r} is given as a value and as a tree.", param=name)
+        if many or last in here:
+            held = here.get(last, [])
+            here[last] = [*held, value] if isinstance(held, list) else [held, value]
+        else:
+            here[last] = value
+    return out

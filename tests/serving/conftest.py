@@ -1,0 +1,42 @@
+"""A server on a free port of this machine, and the official client on it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from groundtune.serving.app import create_app
+from groundtune.serving.state import Serving
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Serving:
+    return Serving.open(tmp_path / "serving")
+
+
+@pytest.fixture
+def base_url(serving: Serving) -> Iterator[str]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(create_app(serving), host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}/v1"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture
+def client(base_url: str) -> Any:
+    openai = pytest.importorskip("openai")
+    return openai.OpenAI(base_url=base_url, api_key="nobody", max_retries=0)
