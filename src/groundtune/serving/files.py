@@ -7,7 +7,6 @@ the next start removes. A client's file name is kept as text and never becomes a
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -120,7 +119,7 @@ class Files:
 def _chunks(paths: Iterable[Path]) -> Iterable[bytes]:
     for path in paths:
         with path.open("rb") as file:
-            while chunk := file.read(shutil.COPY_BUFSIZE):
+            while chunk := file.read(2**20):
                 yield chunk
 
 

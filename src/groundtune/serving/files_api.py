@@ -15,6 +15,7 @@ from groundtune.serving.fields import nested
 from groundtune.serving.files import LONGEST, PURPOSES, SHORTEST
 from groundtune.serving.pages import listed
 from groundtune.serving.state import serving_of
+from groundtune.serving.store import Order
 
 router = APIRouter(tags=["files"])
 
@@ -74,11 +75,9 @@ def _read(file: BinaryIO) -> Iterator[bytes]:
 
 @router.get("/files")
 def list_files(
-    request: Request, purpose: str | None = None, after: str | None = None, limit: int = 10_000, order: str = "desc"
+    request: Request, purpose: str | None = None, after: str | None = None, limit: int = 10_000, order: Order = "desc"
 ) -> dict[str, Any]:
     """Files, newest first unless ``order`` is asc."""
-    if order not in ("asc", "desc"):
-        raise bad_request(f"Invalid 'order': {order!r}, expected asc or desc.", param="order", code="invalid_value")
     fits = (lambda body: body["purpose"] == purpose) if purpose is not None else None
     page = serving_of(request).store.page("file", after=after, limit=max(0, min(limit, 10_000)), order=order, fits=fits)
     return listed(page)
