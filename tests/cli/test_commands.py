@@ -284,6 +284,13 @@ def test_tune_shows_a_row_and_trains_nothing(project: Path) -> None:
     assert not (project / ".groundtune" / "runs").exists()
 
 
+def test_tune_says_what_options_a_method_has(tmp_path: Path) -> None:
+    done = run("tune", "--help-method", "lora", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("LoRA: low-rank") and "tune.options.rank: 16" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 def test_tune_takes_a_method_and_says_what_it_did(project: Path) -> None:
     said = run_json("tune", "--method", "lora", "--project", project)
     assert said["method"] == "lora"

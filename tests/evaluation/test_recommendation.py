@@ -181,8 +181,20 @@ def test_what_was_trained_in_vain_is_named_and_what_helped_on_one_kind_of_questi
     )
     for row in rows:
         if row["name"] not in {"prompt", "rag"}:
-            row["trainable_parameters"] = 100
+            row["train_seconds"] = 100.0
     (said,) = [reason for reason in recommend(rows, pairs)["because"] if "in vain" in reason]
     assert said.endswith(": ia3+rag, ia3.") or said.endswith(": ia3, ia3+rag.")
     unknown = [row for row in rows if row["name"] not in {"prompt", "rag"}]  # nothing untuned to compare with
     assert not [reason for reason in recommend(unknown, pairs)["because"] if "in vain" in reason]
+
+
+def test_what_only_learnt_the_most_frequent_answer_is_named() -> None:
+    scores = {"prompt": values(0.1, 1), "most_frequent": values(0.5, 2), "ia3": values(0.5, 3), "lora": values(0.8, 4)}
+    rows, pairs = compared(scores)
+    for row in rows:
+        row["train_seconds"] = 100.0 if row["name"] in {"ia3", "lora"} else 0.0
+    reasons = recommend(rows, pairs)["because"]
+    assert [r for r in reasons if "most frequent" in r] == [
+        "No better, beyond chance, than always giving the most frequent answer: ia3."
+    ]
+    assert not [r for r in reasons if "in vain" in r]

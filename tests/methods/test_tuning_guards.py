@@ -598,3 +598,32 @@ def test_row_05_the_row_that_is_shown_is_one_that_was_trained(tiny_model_path: P
     page = (folder / "learned.html").read_text(encoding="utf-8")
     assert "rows.jsonl:2: " in page
     assert "rows.jsonl:1: " not in page
+
+
+def test_a_model_is_asked_as_its_rows_ask(tiny_model_path: Path, tmp_path: Path) -> None:
+    setup = project(tmp_path, tiny_model_path, method="full")
+    rows = [
+        {"messages": [{"role": "system", "content": "Be short."}, {"role": "user", "content": q}, {"role": "assistant", "content": a}]}
+        for q, a in FACTS
+    ]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tune(setup)
+    assert figures_of(setup, "full")["asked_as"] == {"system": "Be short."}
+    system, asked = _tuning.tuned_system(setup, "tuned", "full"), []
+    backend = system._backend  # type: ignore[attr-defined]
+    own = backend.generate_batch
+    backend.generate_batch = lambda prompts, **how: asked.extend(prompts) or own(prompts, **how)
+    answers = [c.text for c in system.answer_batch([[Message("user", q)] for q, _ in FACTS])]  # type: ignore[attr-defined]
+    assert asked[0] == [Message("system", "Be short."), Message("user", FACTS[0][0])]
+    assert answers == [a for _, a in FACTS]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [({"rnk": 4}, "did you mean 'rank'"), ({"rank": "x"}, "--help-method lora")]
+)
+def test_a_wrong_option_says_what_to_do(
+    given: dict[str, Any], said: str, tiny_model_path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tune(project(tmp_path, tiny_model_path, method="lora", options=given))
+    assert said in caught.value.next_step

@@ -27,7 +27,10 @@ def plan(
         typer.Option("--model", help="pebble, a folder, a Hugging Face name, or a shape such as llama2-7b or gpt3-xl."),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option("--methods", help="Methods, by comma; default: all that fine-tune.")
+        str | None,
+        typer.Option(
+            "--methods", help="Methods, by comma; default: all that fine-tune but qat, which takes what full takes."
+        ),
     ] = None,
     tokens: Annotated[
         int | None,

@@ -46,11 +46,17 @@ def tune(
     max_usd: Annotated[
         float | None, typer.Option("--max-usd", min=0.0, help="Plan first; do not begin what would cost more.")
     ] = None,
+    help_method: Annotated[
+        str | None, typer.Option("--help-method", help="Print the options of a method, with defaults; train nothing.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Fine-tune the model on the questions of the split `train`, or on `tune.data`; a killed run goes on where it was."""
+    if help_method is not None:
+        _describe(help_method, json=json)
+        return
     setup = open_project(project, config, model=model)
-    from groundtune.methods._tuning import artifact, check_method, settings_for
+    from groundtune.methods._tuning import TRACKING, artifact, check_method, settings_for
 
     if method:
         check_method(method)
@@ -86,7 +92,29 @@ def tune(
         say(f"         {line}")
     if page.exists():
         say(f"         {page}")
-    say("next: " + figures.get("next", 'groundtune ask "..." --system tuned, or groundtune compare'))
+    if setup.config.tune.report_to:
+        say(f"         {', '.join(setup.config.tune.report_to)}: {setup.workspace.path(TRACKING)}")
+    where = "" if project == Path() else f" --project {project}"
+    compare = f", or groundtune compare{where}" if setup.questions_path.exists() else ""
+    say("next: " + figures.get("next", f'groundtune ask "..." --system tuned{where}{compare}'))
+
+
+def _describe(method: str, *, json: bool) -> None:
+    """What ``tune.options`` may hold for a method."""
+    from rich.markup import escape
+
+    from groundtune import registry
+    from groundtune.methods._tuning import check_method
+
+    fields = check_method(method).Options.model_fields
+    if json:
+        print_json({name: {"default": f.default, "description": f.description} for name, f in fields.items()})
+        return
+    say(escape(registry.summary("methods", method)))
+    for name, field in fields.items():
+        say(escape(f"  tune.options.{name}: {field.default!r}   {field.description or ''}".rstrip()))
+    if not fields:
+        say("  no options of its own")
 
 
 def _sweep(setup: Setup, texts: list[str], *, json: bool) -> None:

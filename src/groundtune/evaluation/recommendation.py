@@ -104,20 +104,26 @@ def _told_apart(system: Mapping[str, Any]) -> float:
     return _mean(system, "unanswerable", "abstention_accuracy") + _mean(system, ALL, "abstention_accuracy")
 
 
-def _untaught(ranked: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The trained systems whose model answers no kind of held-out question better, beyond chance, than before training."""
-    names = {s["name"] for s in ranked}
-    trained = [
-        (name, with_passages)
-        for name in (s["name"] for s in ranked if s.get("trainable_parameters"))
-        if (with_passages := "rag" if name.endswith("+rag") else "prompt") in names
-    ]
-    vain = [n for n, before in trained if not any(beats(pairs, n, before, split) for split in (ALL, *SPLITS))]
-    if not vain:
-        return []
-    return [
-        f"Trained in vain, no better beyond chance than the model untuned on any kind of question: {', '.join(vain)}."
-    ]
+def _untaught(
+    systems: Sequence[Mapping[str, Any]], ranked: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """The trained systems that answer no kind of held-out question better, beyond chance, than what took no training."""
+    names = {s["name"] for s in systems}
+    trained = [str(s["name"]) for s in ranked if s.get("train_seconds")]
+
+    def in_vain(name: str, before: str) -> bool:
+        return before in names and not any(beats(pairs, name, before, split) for split in (ALL, *SPLITS))
+
+    vain = [n for n in trained if in_vain(n, "rag" if n.endswith("+rag") else "prompt")]
+    constant = [n for n in trained if n not in vain and any(in_vain(n, control) for control in CONTROLS)]
+    out = []
+    if vain:
+        out.append(
+            f"Trained in vain, no better beyond chance than the model untuned on any kind of question: {', '.join(vain)}."
+        )
+    if constant:
+        out.append(f"No better, beyond chance, than always giving the most frequent answer: {', '.join(constant)}.")
+    return out
 
 
 def _reasons(
@@ -141,7 +147,7 @@ def _reasons(
             )
         if ranked[0]["name"] == "baseline" and len(beaten) == len(ranked) - 1 > 0:
             out.append("The baseline is best of all: on these questions a language model of this size adds nothing.")
-    out += _untaught(ranked, pairs)
+    out += _untaught(systems, ranked, pairs)
     refusing = [s for s in ranked if "abstention_accuracy" in s["scores"].get("unanswerable", {})]
     if refusing:
         best = max(refusing, key=_told_apart)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from groundtune.config import TuneConfig
+from groundtune.dataset.prompts import CLOSED_INSTRUCTION
 from groundtune.dataset.render import TokenRow
 from groundtune.errors import InputError
 from groundtune.methods._finished import (
@@ -83,12 +85,16 @@ def train_method(
     from groundtune.training.embedding_guards import check_embeddings
     from groundtune.training.learned_rows import shown_row
     from groundtune.training.trainer import discard_checkpoints, train
+    from groundtune.training.watch import WHOLE
 
     started, seed = time.perf_counter(), int(inputs["seed"])
     model, tokenizer, context = open_for_training(base, seed, getattr(module, "load", None))
     data = _tokenized(tokenizer, material, config, context)
     for note in (str(data.lengths), _share(data.rows), *data.oddities):
         announce(note)
+    done = [int(mark.parent.name.rpartition("-")[2]) for mark in (folder / "checkpoints").glob(f"checkpoint-*/{WHOLE}")]
+    if done:
+        announce(f"going on behind step {max(done)}, where a run was stopped")
     batches = _batches(model, data.rows, config, seed)
     watched = learned.groups(tokenizer, material.watched, max_tokens=context, seed=seed)
     probe = sorted(data.rows, key=lambda row: len(row.ids))[:2]
@@ -122,6 +128,7 @@ def train_method(
         "rows": len(data.rows),
         "rows_over_limit": data.lengths.over,
         "lengths": data.lengths.figures(),
+        "asked_as": asked_as(material) if config.data else None,
         "documents": list(material.documents),
         "documents_complete": material.complete,
         "tokens": result.tokens,
@@ -151,6 +158,20 @@ def train_method(
     figures["seconds"] = round(time.perf_counter() - started, 2)
     figures["disk_bytes"] = sum(f.stat().st_size for f in (folder / "weights").rglob("*") if f.is_file())
     return figures
+
+
+def asked_as(material: Material) -> dict[str, str] | None:
+    """How rows of a file put their questions, so that the tuned model is asked as it was trained.
+
+    Returns:
+        ``system``: their most frequent system message, "" where most have none; None where they are put as this project
+        puts questions.
+    """
+    openings = Counter(
+        next((m.content or "" for m in c.messages if m.role in ("system", "developer")), "") for _, c in material.train
+    )
+    system = openings.most_common(1)[0][0]
+    return None if system == CLOSED_INSTRUCTION else {"system": system}
 
 
 def _tokenized(tokenizer: Any, material: Material, config: TuneConfig, context: int) -> Tokenized:
@@ -193,6 +214,7 @@ def _save(module: ModuleType, model: Any, tokenizer: Any, folder: Path) -> None:
     else:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's card, which says nothing
 
 
 def _share(rows: Sequence[TokenRow]) -> str:

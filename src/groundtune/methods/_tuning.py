@@ -8,7 +8,9 @@ without its chain of thought). Leaves out tasks of other models (``classifier``,
 
 from __future__ import annotations
 
+import difflib
 import json
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from groundtune.methods._finished import (
 )
 from groundtune.methods._material import gather
 from groundtune.methods._setup import Backend, ClosedBook, Setup
+from groundtune.records import Message
 from groundtune.system import System
 from groundtune.training.trackers import told
 from groundtune.workspace import Workspace, digest, folder_digest
@@ -85,8 +88,14 @@ def options_of(module: ModuleType, config: TuneConfig) -> Any:
         return module.Options.model_validate(dict(config.options))
     except ValidationError as error:
         faults = "; ".join(f"tune.options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        known = ", ".join(module.Options.model_fields) or "none"
-        raise ConfigError(f"{faults}", expected=f"options of {config.method}: {known}") from None
+        fields = list(module.Options.model_fields)
+        unknown = [str(e["loc"][0]) for e in error.errors() if e["type"] == "extra_forbidden"]
+        near = difflib.get_close_matches(unknown[0], fields, n=1) if unknown else []
+        raise ConfigError(
+            faults,
+            expected=f"options of {config.method}: {', '.join(fields) or 'none'}",
+            next_step=f"did you mean {near[0]!r}?" if near else f"groundtune tune --help-method {config.method}",
+        ) from None
 
 
 def answers(name: str) -> bool:
@@ -285,9 +294,15 @@ def tuned_backend(setup: Setup, name: str) -> Backend:
 def tuned_system(setup: Setup, name: str, method: str) -> System:
     """The System of a trained method."""
     words = registry.summary("methods", method).partition(":")[0].partition(" (")[0].rstrip(".")
+    form = figures_of(setup, method).get("asked_as")
     return ClosedBook(
         name,
         f"the model after {words if words.isupper() else words[:1].lower() + words[1:]} on the training rows",
         tuned_backend(setup, method),
         max_tokens=setup.config.answer.max_tokens,
+        ask=None if form is None else partial(_ask_as_trained, form["system"]),
     )
+
+
+def _ask_as_trained(system: str, question: str) -> list[Message]:
+    return [*([Message("system", system)] if system else []), Message("user", question)]

@@ -23,7 +23,10 @@ class Options(BaseModel):
     target_modules: str | list[str] = Field(
         "all-linear", description="all-linear, or names of the layers that get an adapter, such as [q_proj, v_proj]"
     )
-    variant: Literal["plain", "rslora", "dora", "pissa"] = Field("plain", description="see the module's head")
+    variant: Literal["plain", "rslora", "dora", "pissa"] = Field(
+        "plain",
+        description="plain, rslora (scaling by the root of the rank), dora (direction and size apart), pissa (starts at the largest singular vectors)",
+    )
 
 
 def attach(model: Any, options: Options, *, base: str) -> Any:

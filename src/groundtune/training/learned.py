@@ -79,14 +79,21 @@ def logits(model: Any, rows: Sequence[TokenRow]) -> torch.Tensor:
     return torch.cat([model(input_ids=ids_1T, use_cache=False).logits[0, -8:].float().cpu() for ids_1T in ids])
 
 
+#: nats a token below which the trained tokens themselves are the likeliest: a mean probability over a half
+LEARNT = 0.69
+
+
 def verdict(learned: Mapping[str, Mapping[str, float]]) -> list[str]:
     """What the losses say, in sentences; the first is the answer to the question."""
     said = []
     trained = learned.get("trained")
     if trained:
         gain = trained["before"] - trained["after"]
+        fell = f"the loss on it fell from {trained['before']:.2f} to {trained['after']:.2f}"
         said.append(
-            f"It learnt what it was trained on: the loss fell from {trained['before']:.2f} to {trained['after']:.2f}."
+            f"It learnt what it was trained on: {fell}."
+            if trained["after"] < LEARNT
+            else f"It learnt a part of what it was trained on: {fell}, still too high to answer it by heart (below {LEARNT:g})."
             if gain > 0.1 * max(trained["before"], 1e-9)
             else f"It did not learn what it was trained on: the loss went from {trained['before']:.2f} to {trained['after']:.2f}. Raise the learning rate or the number of epochs."
         )

@@ -73,3 +73,5 @@ def told(names: Sequence[str], folder: Path, run: str) -> Iterator[None]:
             wandb.finish()  # else the next run of this process would go on in it
         for name in own:
             os.environ.pop(name, None)
+        if names and not any(folder.iterdir()):  # nothing was trained
+            folder.rmdir()
