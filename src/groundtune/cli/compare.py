@@ -209,6 +209,10 @@ def write_report(result: dict[str, Any], path: Path) -> Path:
     return path.resolve()
 
 
+#: columns of a terminal that has room for the weights trained beside the scores; the report always has
+_WIDE = 96
+
+
 def show_table(result: dict[str, Any]) -> None:
     """The comparison as a table with the advice under it."""
     from rich.box import SIMPLE
@@ -220,7 +224,8 @@ def show_table(result: dict[str, Any]) -> None:
     splits = [s for s in result["splits"] if s != "unanswerable"]
     headings = [s.replace("held_out_", "held-out\n").replace("_", " ") for s in splits]
     ways = sum("trainable_parameters" in row for row in result["systems"])
-    more = ["weights\ntrained"] if ways > 2 else []  # of tuned and tuned+rag it would say nothing
+    console = Console()  # the column says nothing of tuned and tuned+rag, and must not cut scores short
+    more = ["weights\ntrained"] if ways > 2 and console.width >= _WIDE else []
     for heading in ["system", *headings, "abstains\nrightly", "recall\n@5", "s per\nquestion", "train\ns", *more]:
         table.add_column(heading, justify="left" if heading == "system" else "right", no_wrap=True)
     for row in result["systems"]:
@@ -230,7 +235,7 @@ def show_table(result: dict[str, Any]) -> None:
         weights = [f"{row['trainable_parameters']:,}" if "trainable_parameters" in row else "-" for _ in more]
         seconds = (f"{row['latency_seconds']['p50']:.2f}", f"{row['train_seconds']:.0f}")
         table.add_row(row["name"], *cells, refuses, recall, *seconds, *weights)
-    Console().print(table)
+    console.print(table)
     if "recommendation" in result and len(result["systems"]) > 1:
         say(f"[bold]{result['recommendation']['text']}[/bold]")
         for reason in result["recommendation"]["because"]:
