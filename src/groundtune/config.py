@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from groundtune.errors import ConfigError, InputError
+from groundtune.errors import ConfigError, InputError, did_you_mean
 
 FILE = "groundtune.yaml"
 SYSTEMS = ("baseline", "most_frequent", "prompt", "few_shot", "rag", "tuned", "tuned+rag", "scratch")
@@ -233,11 +233,8 @@ def parse_config(values: Any, where: str) -> Config:
 
 
 def _nearest(key: str) -> str:
-    import difflib
-
-    known = [name for name, _ in settings()]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = did_you_mean(key, [name for name, _ in settings()], cutoff=0.5)
+    return f"; {near}" if near else ""
 
 
 def settings(model: type[BaseModel] = Config, prefix: str = "") -> list[tuple[str, Any]]:

@@ -50,12 +50,21 @@ class UnknownNameError(GroundtuneError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         super().__init__(
             f"unknown {kind} {name!r}",
             expected=f"one of {', '.join(names)}",
-            next_step=f"did you mean {near[0]!r}?" if near else "",
+            next_step=did_you_mean(name, names, cutoff=0.4),
         )
+
+
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float) -> str:
+    """The question whether the nearest of the known names was meant; "" where none is near.
+
+    Args:
+        cutoff: least similarity, 0 to 1 (:func:`difflib.get_close_matches`).
+    """
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else ""
 
 
 class MissingArtifactError(GroundtuneError):

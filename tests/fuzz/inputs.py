@@ -182,7 +182,7 @@ def _inside(data: bytes, rng: random.Random) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, NotImplementedError):
+    except (zipfile.BadZipFile, NotImplementedError):  # an unknown compression is the latter
         return _flipped(data, rng)
     name = rng.choice(sorted(members))
     members[name] = rng.choice((_flipped, _cut, _holed, _repeated, _numbers))(members[name], rng)

@@ -46,19 +46,6 @@ def rows(tiny_tokenizer: Any) -> list[TokenRow]:
     return [render_example(tiny_tokenizer, chat(q, a), max_tokens=256, where=q) for q, a in FACTS]
 
 
-class Batches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    """Given micro-batches in the given order."""
-
-    def __init__(self, batches: Sequence[dict[str, torch.Tensor]]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
-        return self.batches[step]
-
-
 def epochs(rows: Sequence[TokenRow], count: int) -> RowBatches:
     return RowBatches(rows, batch_tokens=1024, epochs=count, seed=0)
 
@@ -239,9 +226,9 @@ def test_row_14_accumulation_does_not_change_the_step(
     objective = Objective("test", loss, CAUSAL.count)
     settings = {"warmup_steps": 0, "weight_decay": 0.0, "learning_rate": 1e-3}
     whole, parts = make_tiny_model(), make_tiny_model()
-    train(whole, Batches([epochs(eight, 1)[0]]), TrainSettings(**settings), tmp_path / "1x8")
+    train(whole, [epochs(eight, 1)[0]], TrainSettings(**settings), tmp_path / "1x8")
     two = [RowBatches(eight[n : n + 2], batch_tokens=1024, epochs=1, seed=0)[0] for n in range(0, 8, 2)]
-    train(parts, Batches(two), TrainSettings(**settings, accumulation=4), tmp_path / "4x2", objective=objective)
+    train(parts, two, TrainSettings(**settings, accumulation=4), tmp_path / "4x2", objective=objective)
     difference = furthest(weights_of(whole), weights_of(parts))
     if furthest_allowed is None:
         assert difference > 5e-4  # half of what a step moves a weight
@@ -303,7 +290,7 @@ def test_row_16_a_finished_run_is_not_taken_for_one_on_other_rows(
     with pytest.raises(ConfigError, match="its checkpoint was made otherwise: batches"):
         train(make_tiny_model(), epochs(rows[2:], 4), SAVING, tmp_path)
     with pytest.raises(ConfigError, match="0 steps"):
-        train(make_tiny_model(), Batches([]), SAVING, tmp_path / "empty")
+        train(make_tiny_model(), [], SAVING, tmp_path / "empty")
 
     monkeypatch.setattr(trainer_module, "check_identity", lambda *_, **__: None)
     model, steps = make_tiny_model(), []

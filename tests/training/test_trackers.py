@@ -102,7 +102,7 @@ def test_mlflow_gets_a_file(tiny_model_path: Path, tmp_path: Path) -> None:
 def test_what_is_not_installed_is_said_before_anything_is_trained(
     tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers, "_PACKAGES", {"mlflow": "no_such_package"})
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="mlflow is not installed") as caught:
         trained(tmp_path, tiny_model_path, "mlflow")
     assert "pip install" in str(caught.value.next_step)

@@ -62,19 +62,6 @@ def with_lora(model: Any) -> Any:
     return lora.attach(model, lora.Options(rank=8, alpha=16), base="")
 
 
-class FixedBatches(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    """Given micro-batches in the given order."""
-
-    def __init__(self, batches: Sequence[dict[str, torch.Tensor]]) -> None:
-        self.batches = batches
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
-        return self.batches[step]
-
-
 class Killed(Exception):
     """Stands for the kill of a run."""
 
@@ -180,7 +167,7 @@ def test_accumulated_micro_batches_make_the_same_step(
     after: list[Weights] = []
     for size in (8, 2):
         model = make_tiny_model()
-        batches = FixedBatches([batch_of(eight[n : n + size]) for n in range(0, 8, size)])
+        batches: Any = [batch_of(eight[n : n + size]) for n in range(0, 8, size)]
         settings = TrainSettings(warmup_steps=0, accumulation=8 // size)
         assert train(model, batches, settings, tmp_path / str(size)).steps == 1
         after.append(weights_of(model))

@@ -209,6 +209,10 @@ def write_report(result: dict[str, Any], path: Path) -> Path:
     return path.resolve()
 
 
+#: columns of a terminal that has room for the weights trained beside the scores; the report always has
+_WIDE = 96
+
+
 def show_table(result: dict[str, Any]) -> None:
     """The comparison as a table with the advice under it."""
     from rich.box import SIMPLE
@@ -219,27 +223,19 @@ def show_table(result: dict[str, Any]) -> None:
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     splits = [s for s in result["splits"] if s != "unanswerable"]
     headings = [s.replace("held_out_", "held-out\n").replace("_", " ") for s in splits]
-    several = (
-        sum("trainable_parameters" in row for row in result["systems"]) > 2
-    )  # ways to train, not tuned and tuned+rag
-    for heading in [
-        "system",
-        *headings,
-        "abstains\nrightly",
-        "recall\n@5",
-        "s per\nquestion",
-        "train\ns",
-        *["weights\ntrained"][:several],
-    ]:
+    ways = sum("trainable_parameters" in row for row in result["systems"])
+    console = Console()  # the column says nothing of tuned and tuned+rag, and must not cut scores short
+    more = ["weights\ntrained"] if ways > 2 and console.width >= _WIDE else []
+    for heading in ["system", *headings, "abstains\nrightly", "recall\n@5", "s per\nquestion", "train\ns", *more]:
         table.add_column(heading, justify="left" if heading == "system" else "right", no_wrap=True)
     for row in result["systems"]:
         cells = [_cell(row["scores"].get(s, {}).get("token_f1")) for s in splits]
         refuses = _mean(row["scores"].get("unanswerable", {}).get("abstention_accuracy"))
         recall = _mean(row["scores"].get("all_answerable", {}).get("recall_at_5"))
-        weights = [f"{row['trainable_parameters']:,}" if "trainable_parameters" in row else "-"][:several]
+        weights = [f"{row['trainable_parameters']:,}" if "trainable_parameters" in row else "-" for _ in more]
         seconds = (f"{row['latency_seconds']['p50']:.2f}", f"{row['train_seconds']:.0f}")
         table.add_row(row["name"], *cells, refuses, recall, *seconds, *weights)
-    Console().print(table)
+    console.print(table)
     if "recommendation" in result and len(result["systems"]) > 1:
         say(f"[bold]{result['recommendation']['text']}[/bold]")
         for reason in result["recommendation"]["because"]:

@@ -33,7 +33,6 @@ from groundtune.records import Example
 
 if TYPE_CHECKING:
     from groundtune.dataset.lengths import Lengths
-    from groundtune.training.trainer import TrainSettings
 
 #: says something before or while training, to people
 Announce = Callable[[str], None]
@@ -84,7 +83,7 @@ def train_method(
     from groundtune.training import learned
     from groundtune.training.embedding_guards import check_embeddings
     from groundtune.training.learned_rows import shown_row
-    from groundtune.training.trainer import discard_checkpoints, train
+    from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
     from groundtune.training.watch import WHOLE
 
     started, seed = time.perf_counter(), int(inputs["seed"])
@@ -106,10 +105,13 @@ def train_method(
         batches = module.over(model, options, batches, folder / "checkpoints")
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     template = template_digest(tokenizer)
+    warmup = min(20, len(batches) // config.accumulation // 10)
+    rate = peak_rate(module, config, base)
+    settings = TrainSettings.of(config, seed, learning_rate=rate, warmup_steps=warmup)
     result = train(
         model,
         batches,
-        _settings(config, peak_rate(module, config, base), len(batches), seed),
+        settings,
         folder / "checkpoints",
         validate=learned.validator(data.validation, config.batch_tokens) if data.validation else None,
         identity={"model": inputs["model"], "template": template, "options": options.model_dump()},
@@ -195,17 +197,6 @@ def _batches(model: Any, rows: Sequence[TokenRow], config: TuneConfig, seed: int
         prepare(model, rows)
     kind = PackedBatches if config.packing else RowBatches
     return kind(rows, batch_tokens=config.batch_tokens, epochs=config.epochs, seed=seed)
-
-
-def _settings(config: TuneConfig, rate: float, batches: int, seed: int) -> TrainSettings:
-    from groundtune.training.trainer import TrainSettings
-
-    return TrainSettings.of(
-        config,
-        seed,
-        learning_rate=rate,
-        warmup_steps=min(20, batches // config.accumulation // 10),
-    )
 
 
 def _save(module: ModuleType, model: Any, tokenizer: Any, folder: Path) -> None:

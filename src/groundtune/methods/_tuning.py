@@ -1,6 +1,7 @@
 """What every method that changes the weights of a causal model shares: settings, material, its run, and what answers from it.
 
-The training itself is in ``_causal_training``. A method file says how its weights hang on the model (``attach``) and at which rate they learn; everything else is here.
+The training itself is in ``_causal_training``. A method file says how its weights hang on the model (``attach``) and at
+which rate they learn; everything else is here and there.
 Training material is a dataset file, or the project's questions: each with its answer, closed book, and each fact once
 behind its own passage, so that the same weights still read when they are put behind retrieval (RAFT, Zhang et al. 2024,
 without its chain of thought). Leaves out tasks of other models (``classifier``, ``seq2seq`` ...).
@@ -8,7 +9,6 @@ without its chain of thought). Leaves out tasks of other models (``classifier``,
 
 from __future__ import annotations
 
-import difflib
 import json
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,9 @@ from groundtune import registry
 from groundtune.config import TuneConfig
 from groundtune.dataset.render import VERSION as RENDER_VERSION
 from groundtune.dataset.render import render_example
-from groundtune.errors import ConfigError, InputError, UnknownNameError
+from groundtune.errors import ConfigError, InputError, UnknownNameError, did_you_mean
 from groundtune.methods._causal_training import Announce, train_method
-from groundtune.methods._finished import (
-    template_digest,
-)
+from groundtune.methods._finished import template_digest
 from groundtune.methods._material import gather
 from groundtune.methods._setup import Backend, ClosedBook, Setup
 from groundtune.records import Message
@@ -90,11 +88,11 @@ def options_of(module: ModuleType, config: TuneConfig) -> Any:
         faults = "; ".join(f"tune.options.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         fields = list(module.Options.model_fields)
         unknown = [str(e["loc"][0]) for e in error.errors() if e["type"] == "extra_forbidden"]
-        near = difflib.get_close_matches(unknown[0], fields, n=1) if unknown else []
+        near = did_you_mean(unknown[0], fields, cutoff=0.6) if unknown else ""
         raise ConfigError(
             faults,
             expected=f"options of {config.method}: {', '.join(fields) or 'none'}",
-            next_step=f"did you mean {near[0]!r}?" if near else f"groundtune tune --help-method {config.method}",
+            next_step=near or f"groundtune tune --help-method {config.method}",
         ) from None
 
 

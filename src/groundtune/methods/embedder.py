@@ -321,7 +321,6 @@ def check_reload(encoder: Encoder, folder: Path, texts: Sequence[str]) -> None:
     Raises:
         TrainingError: they do not.
     """
-
     found = encode(open_encoder(folder), texts) - encode(encoder, texts)
     difference = float(np.abs(found).max()) if len(texts) else 0.0
     check_read_back(difference, RELOAD_TOLERANCE, folder, "vectors")

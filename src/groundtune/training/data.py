@@ -61,7 +61,7 @@ class PlannedBatches(Dataset[dict[str, torch.Tensor]]):
 
     def row_bytes(self, number: int) -> bytes:
         """What a row is told apart by."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of row has bytes of its own
 
 
 class _TokenRowBatches(PlannedBatches):

@@ -34,7 +34,7 @@ def prepare(model: Any, rows: Sequence[TokenRow]) -> None:
         apart = logits_apart(model, tried)
         model.set_attn_implementation(NAME)
         difference = float((logits_packed(model, tried) - apart).abs().max() / apart.std())
-    except (ValueError, TypeError, NotImplementedError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:  # how architectures say that they cannot
         raise _refused(model, str(error).splitlines()[0]) from None
     if not difference <= TOLERANCE:
         raise _refused(model, f"packed and separate logits differ by {difference:.2g} standard deviations")

@@ -16,8 +16,6 @@ from pathlib import Path
 
 from groundtune.errors import ConfigError
 
-_PACKAGES = {"wandb": "wandb", "tensorboard": "tensorboard", "mlflow": "mlflow"}
-
 
 def check_trackers(names: Sequence[str]) -> None:
     """See that every tracker's package is here.
@@ -26,11 +24,11 @@ def check_trackers(names: Sequence[str]) -> None:
         ConfigError: one is not, with what installs it.
     """
     for name in names:
-        if importlib.util.find_spec(_PACKAGES[name]) is None:
+        if importlib.util.find_spec(name) is None:
             raise ConfigError(
                 f"tune.report_to: {name} is not installed",
-                expected=f"the package {_PACKAGES[name]}",
-                next_step=f"pip install {_PACKAGES[name]}, or leave it out of tune.report_to",
+                expected=f"the package {name}",
+                next_step=f"pip install {name}, or leave it out of tune.report_to",
             )
 
 

@@ -107,5 +107,5 @@ def merge_by_peft(model: Any, adapter: Adapter) -> Any:
     wrapped = attach(model, adapter)
     try:
         return wrapped.merge_and_unload(safe_merge=True)
-    except (ValueError, NotImplementedError) as error:
+    except (ValueError, NotImplementedError) as error:  # PEFT's word for layers that it cannot merge
         raise InputError(f"{adapter.folder}: {first_line(error)}") from None
