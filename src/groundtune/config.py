@@ -158,6 +158,44 @@ class CompareConfig(_Part):
     usd_per_hour: float = Field(0.10, ge=0, description="price of this machine, for cost per 1,000 questions")
 
 
+class AliasConfig(_Part):
+    """What answers to a name of the API."""
+
+    model: str = Field(
+        description="a System of the project, the project's model, pebble, an embedder, or a name at base_url"
+    )
+    base_url: str | None = Field(None, description="another OpenAI-compatible endpoint that is asked instead, with /v1")
+    api_key_env: str | None = Field(None, description="environment variable that holds that endpoint's key")
+    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for the cost of each key")
+    usd_per_million_completion_tokens: float = Field(0.0, ge=0, description="price, for the cost of each key")
+
+
+class ServeConfig(_Part):
+    """The OpenAI API of `groundtune serve`."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; any other than loopback needs keys")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
+    database: str | None = Field(
+        None, description="postgresql+psycopg://USER@HOST/NAME; default: SQLite in .groundtune/serving"
+    )
+    organization: str = Field("groundtune", pattern=r"^[A-Za-z0-9_-]+$", description="stands in names of tuned models")
+    aliases: dict[str, str | AliasConfig] = Field(
+        {},
+        description="names of the API -> what answers, as in {gpt-4o-mini-2024-07-18: rag}; * stands for anything; before the built-in ones",
+    )
+    openai_names: bool = Field(
+        True,
+        description="names of OpenAI's models stand for the project's own: gpt-* for `model`, text-embedding-* for the embedder",
+    )
+    jobs: int = Field(1, ge=1, description="fine-tuning jobs that train at the same time")
+    concurrency: int = Field(64, ge=1, description="requests that generate at the same time; more wait")
+    waiting: int = Field(256, ge=0, description="requests that wait; more are refused with 429")
+    loaded_models: int = Field(3, ge=1, description="models held in memory; adapters of one base count once")
+    body_megabytes: int = Field(16, ge=1, description="largest request that is no upload")
+    upload_megabytes: int = Field(520, ge=1, description="largest upload, or part of one")
+    log_prompts: bool = Field(False, description="write prompts and answers into the log, too")
+
+
 class Config(_Part):
     """A project. Paths are relative to the folder of ``groundtune.yaml``."""
 
@@ -177,6 +215,7 @@ class Config(_Part):
     tune: TuneConfig = TuneConfig()
     scratch: ScratchConfig = ScratchConfig()
     compare: CompareConfig = CompareConfig()
+    serve: ServeConfig = ServeConfig()
 
 
 def load_config(folder: Path, path: Path | None = None) -> Config:

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 import uvicorn
 
+from groundtune.config import Config
+from groundtune.methods._setup import Setup
 from groundtune.serving.app import create_app
 from groundtune.serving.state import Serving
+from groundtune.workspace import Workspace
 
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
-    return Serving.open(tmp_path / "serving")
+    return Serving.open(Setup(Workspace(tmp_path), Config()))
 
 
 @pytest.fixture

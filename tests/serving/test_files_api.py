@@ -11,7 +11,11 @@ from typing import Any
 import openai
 import pytest
 
-from groundtune.serving.state import Limits, Serving
+from groundtune.config import Config, ServeConfig
+from groundtune.methods._setup import Setup
+from groundtune.serving.app import create_app
+from groundtune.serving.state import Serving
+from groundtune.workspace import Workspace
 
 CONTENT = b'{"messages": []}\n' * 100
 
@@ -90,7 +94,7 @@ def test_a_file_expires(client: Any, serving: Serving) -> None:
     serving.store.change("file", file.id, lambda body: {"expires_at": int(time.time()) - 1})
     with pytest.raises(openai.NotFoundError):
         client.files.retrieve(file.id)
-    Serving.open(serving.folder)
+    serving.files.tidy()
     assert list(serving.files.folder.iterdir()) == []
 
 
@@ -98,21 +102,22 @@ def test_what_a_kill_left_half_is_gone_at_the_next_start(client: Any, serving: S
     file = upload(client)
     (serving.files.folder / "file-half.part").write_bytes(b"half")
     (serving.files.folder / "file-unknown").write_bytes(b"written, not known")
-    again = Serving.open(serving.folder)
-    assert [p.name for p in again.files.folder.iterdir()] == [file.id]
-    assert again.files.path(file.id).read_bytes() == CONTENT
+    create_app(Serving.open(serving.setup))
+    assert [p.name for p in serving.files.folder.iterdir()] == [file.id]
+    assert serving.files.path(file.id).read_bytes() == CONTENT
 
 
 def test_bodies_over_the_limit_are_refused(tmp_path: Path) -> None:
     from fastapi.testclient import TestClient
 
-    from groundtune.serving.app import create_app
-
-    small = Serving.open(tmp_path / "small", limits=Limits(body_bytes=1000, upload_bytes=5000))
+    config = Config(serve=ServeConfig(body_megabytes=1, upload_megabytes=2))
+    small = Serving.open(Setup(Workspace(tmp_path), config))
     client = TestClient(create_app(small), raise_server_exceptions=False)
-    answer = client.post("/v1/files", files={"file": ("a", b"x" * 6000)}, data={"purpose": "batch"})
+    answer = client.post("/v1/files", files={"file": ("a", b"x" * (2 << 20))}, data={"purpose": "batch"})
     assert answer.status_code == 413 and answer.json()["error"]["code"] == "request_too_large"
-    streamed = client.post("/v1/uploads", content=iter([b" " * 600] * 3), headers={"content-type": "application/json"})
+    streamed = client.post(
+        "/v1/uploads", content=iter([b" " * 600_000] * 2), headers={"content-type": "application/json"}
+    )
     assert streamed.status_code == 413, streamed.text
     assert not list(small.files.folder.iterdir())
 

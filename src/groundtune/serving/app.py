@@ -31,6 +31,7 @@ def create_app(serving: Serving) -> FastAPI:
     """The application over an opened server's state."""
     app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False)
     app.state.serving = serving
+    serving.files.tidy()
     for name in ROUTES:
         app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
     app.add_exception_handler(ApiError, _api_error)
@@ -115,7 +116,11 @@ class _Limited:
     """Refuses bodies over the limit, by their declared length or while they come."""
 
     def __init__(self, app: ASGIApp, serving: Serving) -> None:
-        self.app, self.limits = app, serving.limits
+        self.app = app
+        self.body_bytes, self.upload_bytes = (
+            serving.config.body_megabytes << 20,
+            serving.config.upload_megabytes << 20,
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -123,7 +128,7 @@ class _Limited:
             return
         headers = dict(scope["headers"])
         upload = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
-        limit = self.limits.upload_bytes if upload else self.limits.body_bytes
+        limit = self.upload_bytes if upload else self.body_bytes
         error = ApiError(413, f"The request is too large: at most {limit} bytes are taken.", code="request_too_large")
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:

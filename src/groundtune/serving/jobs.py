@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import string
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from groundtune.serving.errors import bad_request, no_such
@@ -30,11 +30,10 @@ class Jobs:
 
     Args:
         serving: where they are kept.
-        base_of: the snapshot that a model's name stands for.
     """
 
-    def __init__(self, serving: Serving, base_of: Callable[[str], str]) -> None:
-        self.serving, self.store, self.base_of = serving, serving.store, base_of
+    def __init__(self, serving: Serving) -> None:
+        self.serving, self.store = serving, serving.store
 
     # ---------------------------------------------------------------- life
 
@@ -47,13 +46,13 @@ class Jobs:
         if wanted.kind == "reinforcement":
             message = "Fine-tuning by 'reinforcement' is not offered here: expected 'supervised' or 'dpo'."
             raise bad_request(message, param="method.type", code="unsupported_method")
-        model = self.base_of(wanted.model)
+        model, _ = self.serving.catalog.trainable(wanted.model)
         self.serving.files.get(wanted.training_file, param="training_file")
         if wanted.validation_file:
             self.serving.files.get(wanted.validation_file, param="validation_file")
         numbers = wanted.wanted
         body: dict[str, Any] = {
-            "object": "fine_tuning.job", "model": model, "organization_id": self.serving.organization, "error": None,
+            "object": "fine_tuning.job", "model": model, "organization_id": self.serving.config.organization, "error": None,
             "fine_tuned_model": None, "finished_at": None, "estimated_finish": None, "trained_tokens": None,
             "result_files": [], "status": "validating_files", "training_file": wanted.training_file,
             "validation_file": wanted.validation_file, "hyperparameters": numbers,
@@ -90,7 +89,9 @@ class Jobs:
 
         def change(body: Body) -> Mapping[str, Any]:
             if body["status"] not in among:
-                message = f"Job has already completed: {id}" if body["status"] in ENDED else f"Job {id} is {body['status']}."
+                message = (
+                    f"Job has already completed: {id}" if body["status"] in ENDED else f"Job {id} is {body['status']}."
+                )
                 raise bad_request(f"{message} It cannot be {what}.", param="fine_tuning_job_id", code="invalid_state")
             return {"status": to, **({"finished_at": int(time.time())} if to in ENDED else {})}
 
@@ -180,5 +181,3 @@ def derived(id: str, key: str) -> str:
         number, place = divmod(number, len(_LETTERS))
         out += _LETTERS[place]
     return out
-
-

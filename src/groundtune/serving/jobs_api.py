@@ -32,12 +32,13 @@ def create_job(request: Request, wanted: CreateJob) -> dict[str, Any]:
 def list_jobs(request: Request, after: str | None = None, limit: int = 20) -> dict[str, Any]:
     """Jobs, newest first; ``metadata[key]=value`` keeps those that have it, ``metadata=null`` those that have none."""
     wanted = nested(request.query_params.multi_items()).get("metadata")
+    own = wanted if isinstance(wanted, dict) else {}
 
     def fits(body: Body) -> bool:
-        own = body.get("metadata") or {}
-        return not own if wanted == "null" else all(own.get(key, "") == value for key, value in wanted.items())
+        said = body.get("metadata") or {}
+        return not said if wanted == "null" else all(said.get(key, "") == value for key, value in own.items())
 
-    asked = fits if wanted == "null" or isinstance(wanted, dict) else None
+    asked = fits if own or wanted == "null" else None
     return listed(_jobs(request).store.page("job", after=after, limit=_within(limit), fits=asked))
 
 

@@ -1,27 +1,20 @@
-"""What every request needs: the project, the store, the files, the limits."""
+"""What every request needs: the project, the store, the files, the models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request
 
+from groundtune.config import ServeConfig
+from groundtune.methods._setup import Setup
+from groundtune.serving.catalog import Catalog
 from groundtune.serving.files import Files
 from groundtune.serving.store import Store
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may take.
-
-    Attributes:
-        body_bytes: of a request that is no upload.
-        upload_bytes: of one that is.
-    """
-
-    body_bytes: int = 16 * 2**20
-    upload_bytes: int = 520 * 2**20
+#: the server's folder in the workspace
+FOLDER = "serving"
 
 
 @dataclass(slots=True)
@@ -29,30 +22,35 @@ class Serving:
     """A server's state.
 
     Attributes:
+        setup: the project.
         folder: everything the server keeps on disk.
         store: its objects.
         files: their bytes.
-        organization: the name in ``ft:`` models and jobs.
+        catalog: which models there are.
     """
 
+    setup: Setup
     folder: Path
     store: Store
     files: Files
-    limits: Limits = field(default_factory=Limits)
-    organization: str = "groundtune"
+    catalog: Catalog
 
     @classmethod
-    def open(cls, folder: Path, *, database: str | None = None, limits: Limits | None = None) -> Serving:
-        """Open or make a server's folder; what a kill left half is removed.
+    def open(cls, setup: Setup) -> Serving:
+        """Open or make a project's server folder; a job's process opens it, too.
 
         Raises:
             ConfigError: the database's URL. WorkspaceError: it cannot be opened.
         """
+        folder = setup.workspace.path(FOLDER)
         folder.mkdir(parents=True, exist_ok=True)
-        store = Store(database or f"sqlite:///{folder / 'serving.db'}")
-        files = Files(store, folder / "files")
-        files.tidy()
-        return cls(folder, store, files, limits or Limits())
+        store = Store(setup.config.serve.database or f"sqlite:///{folder / 'serving.db'}")
+        return cls(setup, folder, store, Files(store, folder / "files"), Catalog(setup, store, folder))
+
+    @property
+    def config(self) -> ServeConfig:
+        """The project's ``serve`` section."""
+        return self.setup.config.serve
 
 
 def serving_of(request: Request) -> Serving:
