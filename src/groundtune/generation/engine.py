@@ -1,0 +1,386 @@
+"""One model that many requests share: continuous batching (Yu et al., Orca, OSDI 2022, section 4), prefix reuse, cancelling.
+
+A thread of the engine's own goes round: sequences that ended or were dropped leave, waiting ones come in and their prompts are
+read, then every sequence gets one token in a single forward pass. Leaves out what is asked and answered over HTTP.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from groundtune.errors import GroundtuneError, InputError
+from groundtune.generation.constraint import Constraint
+from groundtune.generation.runner import Runner, open_runner
+from groundtune.generation.sampling import Choice, Sampler, Sampling, choose, prompt_choices
+from groundtune.generation.vocabulary import Vocabulary
+from groundtune.generation.writing import Token, Writer
+
+Finish = Literal["stop", "length"]
+#: prompt tokens read between two steps of those that are writing
+_PROMPT_TOKENS = 512
+#: a common beginning shorter than this is read again instead of copied
+_WORTH_COPYING = 8
+#: slots at the start; their number doubles
+_FIRST_SLOTS = 8
+#: all engines of a process: forward passes take turns, since each uses every core
+_TURN = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What came of one step for one sequence.
+
+    Attributes:
+        text: what may be shown now.
+        tokens: whose text that is.
+        finish: why it ended; None: it goes on.
+        error: what went wrong instead.
+        prompt: at first, the prompt's own tokens, if they were asked for; the first has no log-probability (0.0).
+    """
+
+    text: str = ""
+    tokens: tuple[Token, ...] = ()
+    finish: Finish | None = None
+    error: Exception | None = None
+    prompt: tuple[Token, ...] = ()
+
+
+class Writing:
+    """A request under way; made by :meth:`Engine.submit`.
+
+    Attributes:
+        prompt: token ids.
+        cached_tokens: of the prompt, that another request had left.
+        written: token ids so far, the one that ended it included.
+        logprob: sum of their log-probabilities.
+    """
+
+    def __init__(
+        self, prompt: Sequence[int], sampler: Sampler, sink: Callable[[Piece], None], adapter: str | None, salt: str
+    ) -> None:
+        self.prompt, self.sampler, self.sink, self.adapter, self.salt = list(prompt), sampler, sink, adapter, salt
+        self.written: list[int] = []
+        self.cached_tokens, self.logprob, self.cancelled = 0, 0.0, False
+        self.writer = Writer(sampler.sampling.stop)
+        self.submitted, self.first_token_at = time.perf_counter(), 0.0
+
+    @property
+    def needs(self) -> int:
+        """Tokens of the cache it may come to fill."""
+        return len(self.prompt) + self.sampler.sampling.max_tokens
+
+    def cancel(self) -> None:
+        """Give it up: nothing more is computed for it."""
+        self.cancelled = True
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What a slot's cache holds: tokens, under which adapter and salt, and when it was last used."""
+
+    tokens: list[int] = field(default_factory=list)
+    key: tuple[str | None, str] = (None, "")
+    used: int = 0
+
+
+class Engine:
+    """A model that writes for many at once.
+
+    Args:
+        model: a causal model of transformers in evaluation mode.
+        tokenizer: its fast tokenizer.
+        sequences: most that are written at the same time; more wait.
+        cache_bytes: most memory of keys and values.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, sequences: int = 64, cache_bytes: int = 4 << 30) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        settings = model.config.get_text_config()
+        ends = model.generation_config.eos_token_id if model.generation_config else None
+        own = set(ends) if isinstance(ends, list) else {ends}
+        self.vocabulary = Vocabulary(tokenizer, settings.vocab_size, own - {None})
+        self.runner: Runner = open_runner(model)
+        self.sequences, self._cache_bytes = sequences, cache_bytes
+        self._context = int(getattr(settings, "max_position_embeddings", 0) or 2048)
+        self._slots: list[_Slot] = []
+        self._waiting: deque[Writing] = deque()
+        self._active: list[Writing] = []
+        self._wake = threading.Condition()
+        self._closed, self._clock = False, 0
+        self.after_step: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    # ---------------------------------------------------------------- from outside
+
+    @property
+    def context_tokens(self) -> int:
+        """Longest prompt and answer together: the model's context, or what the cache has room for."""
+        each = self.runner.bytes_per_token
+        return min(self._context, self._cache_bytes // each) if each else self._context
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Sequences that are written now, and that wait."""
+        return len(self._active), len(self._waiting)
+
+    def submit(
+        self,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        sink: Callable[[Piece], None],
+        *,
+        adapter: str | None = None,
+        salt: str = "",
+    ) -> Writing:
+        """Write behind a prompt.
+
+        Args:
+            prompt: token ids, at least one.
+            sink: gets every piece, on the engine's thread: it must be quick. The last has ``finish`` or ``error``.
+            adapter: one that was added to ``adapters``.
+            salt: prompts of different salts share no cache.
+
+        Raises:
+            InputError: empty, longer than the context, or a grammar that cannot be held to.
+        """
+        if not prompt:
+            raise InputError("the prompt is empty", expected="at least one token")
+        if len(prompt) + sampling.max_tokens > self.context_tokens:
+            raise InputError(f"{len(prompt)} tokens and {sampling.max_tokens} to write are over the context", expected=f"at most {self.context_tokens}")  # fmt: skip
+        constraint = Constraint(sampling.grammar, self.vocabulary) if sampling.grammar else None
+        sequence = Writing(prompt, Sampler(sampling, constraint), sink, adapter, salt)
+        with self._wake:
+            if self._closed:
+                raise InputError("the model was just unloaded", next_step="ask again")
+            self._waiting.append(sequence)
+            self._wake.notify()
+        return sequence
+
+    def add_adapter(self, name: str, folder: Path) -> None:
+        """Load an adapter of this model, between two steps.
+
+        Raises:
+            InputError: none there, or none of this model.
+        """
+        with self._between_steps():
+            if name not in self.runner.adapters:
+                self.runner.adapters.add(name, folder)
+
+    def remove_adapter(self, name: str) -> None:
+        """Let go of an adapter; sequences under way must have ended."""
+        with self._between_steps():
+            self.runner.adapters.remove(name)
+            for slot in self._slots[len(self._active) :]:
+                if slot.key[0] == name:
+                    slot.tokens = []
+
+    @contextmanager
+    def _between_steps(self) -> Iterator[None]:
+        with _TURN:
+            yield
+
+    def close(self) -> None:
+        """End the thread; what was under way gets an error."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join(30)
+
+    # ---------------------------------------------------------------- the engine's thread
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._waiting or self._active or self._closed):
+                    self._wake.wait()
+                if self._closed:
+                    break
+            try:
+                with _TURN:
+                    self._round()
+            except Exception as error:
+                self._fail(error)
+            for tell in self.after_step:
+                tell()
+        self._fail(InputError("the model was unloaded", next_step="ask again"))
+        for tell in self.after_step:
+            tell()
+
+    def _fail(self, error: Exception) -> None:
+        with self._wake:
+            gone = [*self._active, *(self._waiting if self._closed else ())]
+            if self._closed:
+                self._waiting.clear()
+        self._active = []
+        for slot in self._slots:
+            slot.tokens = []
+        for sequence in gone:
+            sequence.sink(Piece(error=error))
+
+    def _round(self) -> None:
+        for sequence in [s for s in self._active if s.cancelled]:
+            self._leave(sequence)
+        self._admit()
+        if self._active:
+            self._step()
+
+    def _admit(self) -> None:
+        budget = _PROMPT_TOKENS
+        while budget > 0:
+            with self._wake:
+                while self._waiting and self._waiting[0].cancelled:
+                    self._waiting.popleft()
+                if not self._waiting or not self._fits(self._waiting[0]):
+                    return
+                sequence = self._waiting.popleft()
+            try:
+                budget -= self._read(sequence)
+            except (RuntimeError, GroundtuneError) as error:
+                if sequence in self._active:
+                    self._leave(sequence)
+                sequence.sink(Piece(error=error))
+
+    def _fits(self, sequence: Writing) -> bool:
+        if not self._active:
+            return True
+        longest = max(s.needs for s in (*self._active, sequence))
+        memory = (len(self._active) + 1) * longest * self.runner.bytes_per_token
+        return len(self._active) < self.sequences and memory <= self._cache_bytes
+
+    def _read(self, sequence: Writing) -> int:
+        """Read a sequence's prompt into the next slot and write its first token; tokens that were read."""
+        slot = len(self._active)
+        longest = max((s.needs for s in self._active), default=0)
+        self._make_room(max(longest, sequence.needs), slot + 1)
+        key = (sequence.adapter, sequence.salt)
+        reused = 0 if sequence.sampler.sampling.prompt_logprobs else self._reuse(sequence.prompt, key, slot)
+        place = self._slots[slot]
+        place.tokens, place.key, place.used = sequence.prompt[:reused], key, self._tick()
+        sequence.cached_tokens = reused
+        self._active.append(sequence)
+        rest, every = sequence.prompt[reused:], sequence.sampler.sampling.prompt_logprobs
+        logits = self.runner.prompt(slot, rest, reused, sequence.adapter, every=every)
+        place.tokens = list(sequence.prompt)
+        if every:
+            self._tell_prompt(sequence, logits)
+        if sequence.sampler.sampling.max_tokens == 0:
+            sequence.sink(Piece(finish="length"))
+            self._leave(sequence)
+        else:
+            self._took(sequence, choose(logits[-1:], [sequence.sampler], self.vocabulary.known)[0])
+        return len(rest)
+
+    def _make_room(self, length: int, active: int) -> None:
+        """Room for so many sequences, and for what others left as far as memory allows."""
+        wanted = max(active, len(self._slots))
+        if active > len(self._slots):
+            each = self.runner.bytes_per_token * max(length, 1)
+            affordable = self._cache_bytes // each if each else _FIRST_SLOTS
+            wanted = max(active, min(self.sequences, affordable, max(_FIRST_SLOTS, 2 * len(self._slots))))
+        self.runner.room(wanted, length)
+        self._slots += [_Slot() for _ in range(wanted - len(self._slots))]
+
+    def _reuse(self, prompt: list[int], key: tuple[str | None, str], slot: int) -> int:
+        """Bring the longest beginning that some slot holds into this slot; its tokens, at least one fewer than the prompt."""
+        if not self.runner.can_reuse:
+            return 0
+        shared = [_common(prompt, s.tokens) if s.key == key else 0 for s in self._slots]
+        best = max(range(len(shared)), key=lambda n: shared[n])
+        length = min(shared[best], len(prompt) - 1)
+        if length < _WORTH_COPYING:
+            best = slot
+        oldest = min(range(slot, len(self._slots)), key=lambda n: (self._slots[n].used, n))
+        if best >= slot and (best == oldest or 2 * length >= len(self._slots[best].tokens)):
+            self._swap(best, slot)  # most of it is wanted: taken over, the rest of it forgotten
+        else:
+            self._swap(oldest, slot)
+            best = oldest if best == slot else slot if best == oldest else best
+            if length >= _WORTH_COPYING:
+                self.runner.copy(best, slot, length)
+        return length if length >= _WORTH_COPYING else 0
+
+    def _swap(self, left: int, right: int) -> None:
+        if left != right:
+            length = max(len(self._slots[left].tokens), len(self._slots[right].tokens))
+            if length:
+                self.runner.swap(left, right, length)
+            self._slots[left], self._slots[right] = self._slots[right], self._slots[left]
+
+    def _step(self) -> None:
+        active = list(self._active)
+        ids = [s.written[-1] for s in active]
+        places = [len(self._slots[n].tokens) for n in range(len(active))]
+        logits_BV = self.runner.step(ids, places, [s.adapter for s in active])
+        for n, id in enumerate(ids):
+            self._slots[n].tokens.append(id)
+            self._slots[n].used = self._clock
+        choices = choose(logits_BV, [s.sampler for s in active], self.vocabulary.known)
+        for sequence, choice in zip(active, choices, strict=True):
+            self._took(sequence, choice)
+
+    def _took(self, sequence: Writing, choice: Choice) -> None:
+        """Put a token behind a sequence, tell its sink, and let it go if that was the last."""
+        sequence.written.append(choice.id)
+        sequence.logprob += choice.logprob
+        if not sequence.first_token_at:
+            sequence.first_token_at = time.perf_counter()
+        constraint, finish = sequence.sampler.constraint, None
+        text, tokens = "", []
+        if choice.id in self.vocabulary.ends:
+            finish = "stop"
+        else:
+            text, tokens, stopped = sequence.writer.add(self._token(choice))
+            if stopped:
+                sequence.writer = Writer(())
+                finish = "stop"
+            elif constraint is not None and constraint.finished:
+                finish = "stop"
+            elif len(sequence.written) >= sequence.sampler.sampling.max_tokens:
+                finish = "length"
+        if finish:
+            rest, others = sequence.writer.end()
+            text, tokens = text + rest, [*tokens, *others]
+        if text or tokens or finish:
+            sequence.sink(Piece(text, tuple(tokens), finish))  # type: ignore[arg-type]
+        if finish:
+            self._leave(sequence)
+
+    def _token(self, choice: Choice) -> Token:
+        told = tuple((self.vocabulary.name_of(id), value) for id, value in choice.alternatives)
+        return Token(choice.id, self.vocabulary.bytes_of(choice.id), choice.logprob, told)
+
+    def _tell_prompt(self, sequence: Writing, logits: Any) -> None:
+        ids = sequence.prompt
+        rest = prompt_choices(logits[:-1], ids[1:], sequence.sampler.sampling.alternatives) if len(ids) > 1 else []
+        tokens = [Token(ids[0], self.vocabulary.bytes_of(ids[0]), 0.0), *map(self._token, rest)]
+        sequence.sink(Piece(prompt=tuple(tokens)))
+
+    def _leave(self, sequence: Writing) -> None:
+        """Take a sequence out; the last one takes its place, and what it leaves behind it stays to be reused."""
+        at, last = self._active.index(sequence), len(self._active) - 1
+        self._slots[at].used = self._tick()
+        self._swap(at, last)
+        self._active[at] = self._active[last]
+        self._active.pop()
+
+    def _tick(self) -> int:
+        self._clock += 1
+        return self._clock
+
+
+def _common(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of what two rows of ids begin with in common."""
+    count = 0
+    for a, b in zip(left, right, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
