@@ -25,11 +25,16 @@ def serving(tmp_path: Path) -> Serving:
 
 
 @pytest.fixture
-def base_url(serving: Serving) -> Iterator[str]:
+def app(serving: Serving) -> Any:
+    return create_app(serving)
+
+
+@pytest.fixture
+def base_url(app: Any) -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_app(serving), host="127.0.0.1", port=port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

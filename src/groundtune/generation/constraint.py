@@ -14,7 +14,7 @@ from groundtune.errors import InputError
 from groundtune.generation.vocabulary import Vocabulary
 
 #: JSON without line breaks between its parts: small models else fill pages with spaces
-_COMPACT = {"whitespace_flexible": False}
+_COMPACT: Any = {"whitespace_flexible": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,15 @@ class Grammar:
     trigger: str = ""
 
 
-def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: str = "") -> Grammar:
+def json_grammar(
+    schema: Mapping[str, Any] | None, *, trigger: str = "", end: str = "", again: str = ""
+) -> Grammar:
     """JSON of a schema; of any object where it is None.
 
     Args:
         trigger: as in :class:`Grammar`; white space may stand behind it.
         end: what must stand behind the JSON, white space allowed between.
+        again: text behind which another such JSON may follow; "": there is only one.
 
     Raises:
         InputError: a schema that cannot be held to.
@@ -47,7 +50,9 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
         if trigger or end:
             inner = json.dumps({"x-guidance": _COMPACT, **whole})
             close = f" /\\s*/ {json.dumps(end)}" if end else ""
-            text = llguidance.LLMatcher.grammar_from_lark(f"start: /\\s*/ body{close}\nbody: %json {inner}\n")
+            more = f" (/\\s*/ {json.dumps(again)} one)*" if again else ""
+            lark = f"start: one{more}\none: /\\s*/ body{close}\nbody: %json {inner}\n"
+            text = llguidance.LLMatcher.grammar_from_lark(lark)
         else:
             text = llguidance.LLMatcher.grammar_from_json_schema(whole, defaults=_COMPACT)
         fault = llguidance.LLMatcher.validate_grammar(text, None)

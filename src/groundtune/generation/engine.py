@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from groundtune.errors import GroundtuneError, InputError
 from groundtune.generation.constraint import Constraint
 from groundtune.generation.runner import Runner, open_runner
@@ -105,7 +107,7 @@ class Engine:
         settings = model.config.get_text_config()
         ends = model.generation_config.eos_token_id if model.generation_config else None
         own = set(ends) if isinstance(ends, list) else {ends}
-        self.vocabulary = Vocabulary(tokenizer, settings.vocab_size, own - {None})
+        self.vocabulary = Vocabulary(tokenizer, settings.vocab_size, {int(id) for id in own if id is not None})
         self.runner: Runner = open_runner(model)
         self.sequences, self._cache_bytes = sequences, cache_bytes
         self._context = int(getattr(settings, "max_position_embeddings", 0) or 2048)
@@ -204,7 +206,7 @@ class Engine:
                 if self._closed:
                     break
             try:
-                with _TURN:
+                with _TURN, torch.inference_mode():
                     self._round()
             except Exception as error:
                 self._fail(error)
@@ -332,8 +334,10 @@ class Engine:
         sequence.logprob += choice.logprob
         if not sequence.first_token_at:
             sequence.first_token_at = time.perf_counter()
-        constraint, finish = sequence.sampler.constraint, None
-        text, tokens = "", []
+        constraint = sequence.sampler.constraint
+        finish: Finish | None = None
+        text = ""
+        tokens: list[Token] = []
         if choice.id in self.vocabulary.ends:
             finish = "stop"
         else:
@@ -349,7 +353,7 @@ class Engine:
             rest, others = sequence.writer.end()
             text, tokens = text + rest, [*tokens, *others]
         if text or tokens or finish:
-            sequence.sink(Piece(text, tuple(tokens), finish))  # type: ignore[arg-type]
+            sequence.sink(Piece(text, tuple(tokens), finish))
         if finish:
             self._leave(sequence)
 

@@ -22,11 +22,19 @@ _STEP = 128
 
 
 class Runner(Protocol):
-    """What the engine asks for logits. ``bytes_per_token`` is of one slot's cache; 0 where nobody knows yet."""
+    """What the engine asks for logits."""
 
     adapters: SharedAdapters
-    bytes_per_token: int
-    can_reuse: bool
+
+    @property
+    def can_reuse(self) -> bool:
+        """Whether what one slot holds can be given to another."""
+        ...
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of one slot's cache; 0 where nobody knows, or not yet."""
+        ...
 
     def room(self, slots: int, length: int) -> None:
         """Make room for so many sequences of so many tokens."""
@@ -57,12 +65,19 @@ class SlotRunner:
     def __init__(self, model: Any) -> None:
         self.model, self.adapters = model, SharedAdapters(model)
         self.cache = SlotCache(model.config.get_text_config().num_hidden_layers)
-        self.copy, self.swap = self.cache.copy, self.cache.swap
 
     @property
     def bytes_per_token(self) -> int:
         """Of one slot's cache."""
         return self.cache.bytes_per_token
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Copy a slot's first tokens to another."""
+        self.cache.copy(source, target, length)
+
+    def swap(self, left: int, right: int, length: int) -> None:
+        """Let two slots change places."""
+        self.cache.swap(left, right, length)
 
     def room(self, slots: int, length: int) -> None:
         """Make room for so many sequences of so many tokens."""
@@ -99,11 +114,11 @@ class SingleRunner:
     """Each sequence with a cache of its own, one forward pass after the other: any architecture."""
 
     can_reuse = False
+    bytes_per_token = 0
 
     def __init__(self, model: Any) -> None:
         self.model, self.adapters = model, SharedAdapters(model)
         self._caches: dict[int, Any] = {}
-        self.bytes_per_token = 0
 
     def room(self, slots: int, length: int) -> None:
         """Nothing to do: each cache grows by itself."""

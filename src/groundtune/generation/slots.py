@@ -54,7 +54,7 @@ class SlotCache(Cache):
         self._low, self._high, self._read, self._places_BT = low, high, read, places_BT
         self._rows_B1 = torch.arange(low, high)[:, None]
 
-    def update(  # type: ignore[override]
+    def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write new keys and values (B, H, T, D); those of the slots from the first token on (B, H, L, D)."""
@@ -91,7 +91,7 @@ class SlotCache(Cache):
         """Keys, and where they begin."""
         return self._read, 0
 
-    def get_query_offset(self, layer_idx: int) -> int:
+    def get_query_offset(self, layer_idx: int = 0) -> int:
         """Masks are always given."""
         return 0
 
@@ -100,7 +100,7 @@ class SlotCache(Cache):
         return self.length
 
     @property
-    def is_sliding(self) -> list[bool]:  # type: ignore[override]
+    def is_sliding(self) -> list[bool]:
         """No layer forgets."""
         return [False] * len(self._keys)
 

@@ -24,7 +24,8 @@ class Vocabulary:
     def __init__(self, tokenizer: Any, size: int, ends: set[int]) -> None:
         self.tokenizer, self.size = tokenizer, size
         self.known = min(size, len(tokenizer))
-        self.ends = ({*ends, tokenizer.eos_token_id} | ({turn_end(tokenizer)} if tokenizer.chat_template else set())) - {None}  # fmt: skip
+        known = {*ends, tokenizer.eos_token_id, turn_end(tokenizer) if tokenizer.chat_template else None}
+        self.ends = {int(id) for id in known if id is not None}
         self._bytes: dict[int, bytes] = {}
 
     @cached_property

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+#: a token's bytes with its log-probability
+Alternative = tuple[bytes, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A written token.
@@ -21,7 +25,7 @@ class Token:
     id: int
     bytes: bytes
     logprob: float
-    alternatives: tuple[tuple[bytes, float], ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 class Writer:

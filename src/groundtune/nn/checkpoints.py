@@ -47,8 +47,14 @@ def _stamp(folder: str | None) -> tuple[int, ...]:
 
 @lru_cache(maxsize=3)
 def _load(path: str, adapter: str | None, stamps: tuple[tuple[int, ...], ...]) -> tuple[Any, Any]:
+    return open_for_answering(path, adapter=adapter)
+
+
+def open_for_answering(name: str, *, adapter: str | None = None) -> tuple[Any, Any]:
+    """As :func:`load_model`, but a copy that nobody else has. Raises the same."""
     import torch
 
+    path = model_path(name)
     on_gpu = torch.cuda.is_available()
     model, tokenizer = open_model(path, torch.bfloat16 if on_gpu else torch.float32)
     if adapter:

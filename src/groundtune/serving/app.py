@@ -5,7 +5,10 @@ What is served is in the modules named by :data:`ROUTES`; who may call is ``keys
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
@@ -18,18 +21,26 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groundtune import __version__
 from groundtune.errors import GroundtuneError
+from groundtune.serving.answers import Generators
 from groundtune.serving.errors import ApiError, bad_request, from_ours
 from groundtune.serving.ids import new_id
 from groundtune.serving.state import Serving
 
 #: modules of this package with a ``router``
-ROUTES = ("files_api", "uploads")
+ROUTES = ("files_api", "uploads", "models_api", "chat_api", "completions_api")
 log = logging.getLogger("groundtune.serving")
 
 
 def create_app(serving: Serving) -> FastAPI:
     """The application over an opened server's state."""
-    app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        app.state.generators = Generators(serving, asyncio.get_running_loop())
+        yield
+        app.state.generators.close()
+
+    app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False, lifespan=life)
     app.state.serving = serving
     serving.files.tidy()
     for name in ROUTES:
