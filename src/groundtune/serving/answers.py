@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+from transformers.utils.logging import disable_progress_bar
 
 from groundtune.errors import GroundtuneError
 from groundtune.generation.engine import Engine, Piece, Writing
@@ -43,6 +44,7 @@ class Generators:
     """
 
     def __init__(self, serving: Any, loop: asyncio.AbstractEventLoop) -> None:
+        disable_progress_bar()  # of loading weights
         self.courier = Courier(loop)
         config = serving.config
         self.engines = Engines(most=config.loaded_models, sequences=config.concurrency, after_step=self.courier.flush)
