@@ -23,7 +23,7 @@ from groundtune.serving.ids import new_id
 from groundtune.serving.state import Serving
 
 #: modules of this package with a ``router``
-ROUTES = ("files_api", "uploads")
+ROUTES = ("files_api", "uploads", "embeddings_api")
 log = logging.getLogger("groundtune.serving")
 
 
