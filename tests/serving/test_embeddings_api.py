@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_token_ids_are_the_text_they_stand_for(client: Any) -> None:
 def test_the_table_is_whole() -> None:
     text, starts = cl100k._table()
     assert len(starts) == cl100k.SIZE + 1 and starts[-1] == len(text)
-    singles = {text[a:b] for a, b in zip(starts, starts[1:], strict=False) if b - a == 1}
+    singles = {text[a:b] for a, b in pairwise(starts) if b - a == 1}
     assert len(singles) == 256  # every byte can be said
     assert cl100k.decode(range(cl100k.SIZE)).encode("utf-8", "replace")
 
