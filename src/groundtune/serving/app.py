@@ -23,7 +23,7 @@ from groundtune.serving.ids import new_id
 from groundtune.serving.state import Serving
 
 #: modules of this package with a ``router``
-ROUTES = ("files_api", "uploads", "embeddings_api", "moderations_api")
+ROUTES = ("files_api", "uploads", "embeddings_api", "moderations_api", "vector_stores_api")
 log = logging.getLogger("groundtune.serving")
 
 
