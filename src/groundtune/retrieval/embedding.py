@@ -22,10 +22,14 @@ TUNED, ARTIFACT = "tuned", "runs/embedder"
 
 
 class Embedder(Protocol):
-    """A module of ``embedders`` or a :class:`FolderEmbedder`: unit vectors of a fixed length."""
+    """A module of ``embedders`` or a :class:`FolderEmbedder`: unit vectors of a fixed length.
+
+    ``MAX_TOKENS`` of a text are read, the two marks around it included.
+    """
 
     NAME: str
     DIMENSIONS: int
+    MAX_TOKENS: int
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), DIMENSIONS)."""
@@ -47,6 +51,7 @@ class FolderEmbedder:
     def __init__(self, name: str, folder: Path) -> None:
         self._encoder = open_encoder(folder)
         self.NAME, self.DIMENSIONS = name, self._encoder.dimensions
+        self.MAX_TOKENS = self._encoder.max_tokens
         self.count_tokens = self._encoder.count_tokens
 
     def embed(self, texts: Sequence[str]) -> Vectors:

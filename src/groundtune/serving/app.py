@@ -27,7 +27,10 @@ from groundtune.serving.ids import new_id
 from groundtune.serving.state import Serving
 
 #: modules of this package with a ``router``
-ROUTES = ("files_api", "uploads", "models_api", "chat_api", "completions_api")
+ROUTES = (
+    "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
+    "vector_stores_api",
+)  # fmt: skip
 log = logging.getLogger("groundtune.serving")
 
 

@@ -12,6 +12,7 @@ from groundtune.methods._setup import Setup
 from groundtune.serving.catalog import Catalog
 from groundtune.serving.files import Files
 from groundtune.serving.store import Store
+from groundtune.serving.vector_stores import VectorStores
 
 #: the server's folder in the workspace
 FOLDER = "serving"
@@ -27,6 +28,7 @@ class Serving:
         store: its objects.
         files: their bytes.
         catalog: which models there are.
+        vectors: the vector stores.
     """
 
     setup: Setup
@@ -34,6 +36,7 @@ class Serving:
     store: Store
     files: Files
     catalog: Catalog
+    vectors: VectorStores
 
     @classmethod
     def open(cls, setup: Setup) -> Serving:
@@ -45,7 +48,9 @@ class Serving:
         folder = setup.workspace.path(FOLDER)
         folder.mkdir(parents=True, exist_ok=True)
         store = Store(setup.config.serve.database or f"sqlite:///{folder / 'serving.db'}")
-        return cls(setup, folder, store, Files(store, folder / "files"), Catalog(setup, store, folder))
+        files = Files(store, folder / "files")
+        vectors = VectorStores(setup, store, files, folder / "vector_stores")
+        return cls(setup, folder, store, files, Catalog(setup, store, folder), vectors)
 
     @property
     def config(self) -> ServeConfig:

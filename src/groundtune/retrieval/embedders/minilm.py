@@ -14,6 +14,8 @@ from groundtune.nn.encoder_models import minilm_folder as model_folder
 from groundtune.nn.encoders import Encoder, Vectors, encode, open_encoder
 
 DIMENSIONS = 384
+#: of a text that are read, the two marks around it included
+MAX_TOKENS = 256
 NAME = "all-MiniLM-L6-v2"
 
 
