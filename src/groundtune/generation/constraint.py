@@ -30,9 +30,7 @@ class Grammar:
     trigger: str = ""
 
 
-def json_grammar(
-    schema: Mapping[str, Any] | None, *, trigger: str = "", end: str = "", again: str = ""
-) -> Grammar:
+def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: str = "", again: str = "") -> Grammar:
     """JSON of a schema; of any object where it is None.
 
     Args:

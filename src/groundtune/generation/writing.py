@@ -6,7 +6,6 @@ import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 #: a token's bytes with its log-probability
 Alternative = tuple[bytes, float]
 
