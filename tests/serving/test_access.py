@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from counting_route import counting_app, opened
 from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers
 
-from counting_route import counting_app, opened
 from groundtune.errors import ConfigError
 from groundtune.serving import usage
 from groundtune.serving.access import Access, Caller, TicketedStream
