@@ -105,21 +105,29 @@ def where(error: BaseException, *, message: bool = False) -> str:
     Args:
         message: what it says, too, which may hold parts of the request.
     """
-    parts, seen = [], set()
-    at: BaseException | None = error
-    while at is not None and id(at) not in seen:
+    parts: list[str] = []
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        at = todo.pop()
+        if at is None or id(at) in seen:
+            continue
         seen.add(id(at))
         frames = "".join(f"\n  {f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(at.__traceback__))
         parts.append(f"{type(at).__name__}{f': {at}' if message else ''}{frames}")
+        todo.append(at.__cause__ or (None if at.__suppress_context__ else at.__context__))
         if isinstance(at, BaseExceptionGroup):
-            parts += [where(inner, message=message) for inner in at.exceptions]
-        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+            todo += at.exceptions
     return "\nfollowed from: ".join(parts)
 
 
 def _route(scope: Scope) -> str:
     """The template of the path, such as ``/v1/files/{file_id}``: paths themselves are without end."""
-    return getattr(scope.get("route"), "path", None) or "(none)"
+    found: str | None = getattr(scope.get("route"), "path", None)
+    if found is None:
+        return "(none)"
+    inside = scope["path"].startswith("/v1/") and not found.startswith("/v1/")  # a router's own, without its prefix
+    return f"/v1{found}" if inside else found
 
 
 def _short(value: Any) -> Any:
