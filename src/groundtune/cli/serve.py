@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from groundtune.methods._setup import Setup
     from groundtune.serving.state import Serving
 
-app = typer.Typer(help="The OpenAI API over the project, on this machine.", add_completion=False)
+app = typer.Typer(add_completion=False)
 app.add_typer(serve_keys.app, name="keys")
 #: what may generate
 BACKENDS = ("local", "vllm")

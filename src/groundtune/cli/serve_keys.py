@@ -161,7 +161,7 @@ def list_(
     rows = []
     for body in found:
         state = "revoked" if body["revoked_at"] else "in force" if in_force(body, time.time()) else "expired"
-        ends = f", until {_moment(body['expires_at'])}" if body["expires_at"] and state == "in force" else ""
+        ends = f" until {_moment(body['expires_at'])}" if body["expires_at"] and state == "in force" else ""
         limits = body["limits"]
         rates = [f"{limits[n]} {w}" for n, w in (("requests_per_minute", "requests/min"), ("tokens_per_minute", "tokens/min")) if limits[n]]  # fmt: skip
         rows.append(
