@@ -193,6 +193,7 @@ class ServeConfig(_Part):
     loaded_models: int = Field(3, ge=1, description="models held in memory; adapters of one base count once")
     body_megabytes: int = Field(16, ge=1, description="largest request that is no upload")
     upload_megabytes: int = Field(520, ge=1, description="largest upload, or part of one")
+    backend: Literal["local", "vllm"] = Field("local", description="what generates with the weights of models")
     log_prompts: bool = Field(False, description="write prompts and answers into the log, too")
 
 

@@ -112,7 +112,7 @@ def test_bodies_over_the_limit_are_refused(tmp_path: Path) -> None:
 
     config = Config(serve=ServeConfig(body_megabytes=1, upload_megabytes=2))
     small = Serving.open(Setup(Workspace(tmp_path), config))
-    client = TestClient(create_app(small), raise_server_exceptions=False)
+    client = TestClient(create_app(small), "http://localhost", raise_server_exceptions=False)
     answer = client.post("/v1/files", files={"file": ("a", b"x" * (2 << 20))}, data={"purpose": "batch"})
     assert answer.status_code == 413 and answer.json()["error"]["code"] == "request_too_large"
     streamed = client.post(

@@ -79,7 +79,7 @@ class Endpoint:
     ) -> None:
         self._url, self._key, self._model = url.rstrip("/"), key, model
         self._timeout, self._attempts, self._sleep = timeout_seconds, attempts, sleep
-        self._opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=_tls()))
+        self._opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=tls_context()))
 
     def request(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, attempts: int | None = None
@@ -189,7 +189,12 @@ def shown(url: str) -> str:
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
-def _tls() -> Any:
+def tls_context() -> Any:
+    """TLS with the certificates of REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, else SSL_CERT_FILE, else the system's.
+
+    Raises:
+        ConfigError: that file cannot be read.
+    """
     import ssl
 
     file = next((f for v in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if (f := os.environ.get(v))), None)

@@ -32,6 +32,7 @@ from groundtune.cli import (
     list_,
     plan,
     pretrain,
+    serve,
     tune,
 )
 from groundtune.cli.bench import dataset as bench_dataset
@@ -59,6 +60,7 @@ app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
+app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)
 app.command("doctor")(doctor.doctor)
 datasets = typer.Typer(

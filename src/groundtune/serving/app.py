@@ -1,12 +1,12 @@
 """The HTTP server: routes of each kind of object, errors in OpenAI's form, a request id on every answer.
 
-What is served is in the modules named by :data:`ROUTES`; who may call is ``keys``' business.
+What is served is in the modules named by :data:`ROUTES` and :data:`BESIDE`; who may call is the ``gate``'s business, what is
+counted and logged ``request_log``'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -21,17 +21,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groundtune import __version__
 from groundtune.errors import GroundtuneError
+from groundtune.serving.access import Access
 from groundtune.serving.answers import Generators
 from groundtune.serving.errors import ApiError, bad_request, from_ours
+from groundtune.serving.gate import Gate
 from groundtune.serving.ids import new_id
+from groundtune.serving.metrics import Metrics
+from groundtune.serving.request_log import Observed
 from groundtune.serving.state import Serving
 
-#: modules of this package with a ``router``
+#: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
     "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
     "vector_stores_api",
 )  # fmt: skip
-log = logging.getLogger("groundtune.serving")
+#: the same, below ``/``
+BESIDE = ("metrics", "usage_page")
 
 
 def create_app(serving: Serving) -> FastAPI:
@@ -45,15 +50,20 @@ def create_app(serving: Serving) -> FastAPI:
 
     app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False, lifespan=life)
     app.state.serving = serving
+    app.state.access = Access(serving)
+    app.state.metrics = Metrics(serving.store, app.state.access)
     serving.files.tidy()
     for name in ROUTES:
         app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
+    for name in BESIDE:
+        app.include_router(import_module(f"groundtune.serving.{name}").router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(GroundtuneError, _our_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _fault)
     app.add_middleware(_Limited, serving=serving)
+    app.add_middleware(Gate, serving=serving)
+    app.add_middleware(Observed, metrics=app.state.metrics, prompts=serving.config.log_prompts)
     app.add_middleware(_Named)
     return app
 
@@ -100,12 +110,6 @@ async def _http_error(request: Request, error: Any) -> JSONResponse:
     return _sent(ApiError(error.status_code, message, code=code, headers=dict(error.headers or {})))
 
 
-async def _fault(request: Request, error: Any) -> JSONResponse:
-    """500, with nothing of the request in it; the log has the traceback."""
-    log.exception("fault in %s %s", request.method, request.url.path, exc_info=error)
-    return _sent(ApiError(500, "The server had an error while processing your request.", type="server_error"))
-
-
 # ---------------------------------------------------------------- around every request
 
 
@@ -116,7 +120,10 @@ class _Named:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = new_id("request").encode()
+        request_id = new_id("request")
+        name = request_id.encode()
+        if scope["type"] == "http":
+            scope.setdefault("state", {})["request_id"] = request_id
 
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -46,7 +46,7 @@ class Serving:
             ConfigError: the database's URL. WorkspaceError: it cannot be opened.
         """
         folder = setup.workspace.path(FOLDER)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # other accounts of the machine read nothing
         store = Store(setup.config.serve.database or f"sqlite:///{folder / 'serving.db'}")
         files = Files(store, folder / "files")
         vectors = VectorStores(setup, store, files, folder / "vector_stores")
