@@ -6,10 +6,13 @@ What is served is in the modules named by :data:`ROUTES`; who may call is ``keys
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -20,18 +23,20 @@ from groundtune import __version__
 from groundtune.errors import GroundtuneError
 from groundtune.serving.errors import ApiError, bad_request, from_ours
 from groundtune.serving.ids import new_id
+from groundtune.serving.job_keeper import JobKeeper
+from groundtune.serving.jobs import Jobs, coming_files
 from groundtune.serving.state import Serving
 
 #: modules of this package with a ``router``
-ROUTES = ("files_api", "uploads")
+ROUTES = ("files_api", "uploads", "jobs_api")
 log = logging.getLogger("groundtune.serving")
 
 
 def create_app(serving: Serving) -> FastAPI:
     """The application over an opened server's state."""
-    app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False)
-    app.state.serving = serving
-    serving.files.tidy()
+    app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False, lifespan=_lifespan)
+    app.state.serving, app.state.jobs = serving, Jobs(serving)
+    serving.files.tidy(coming_files(serving))
     for name in ROUTES:
         app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
     app.add_exception_handler(ApiError, _api_error)
@@ -42,6 +47,15 @@ def create_app(serving: Serving) -> FastAPI:
     app.add_middleware(_Limited, serving=serving)
     app.add_middleware(_Named)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Jobs are looked after while the server runs; their processes go on without it."""
+    keeper = JobKeeper(app.state.jobs)
+    keeper.start()
+    yield
+    await run_in_threadpool(keeper.stop)
 
 
 # ---------------------------------------------------------------- errors
