@@ -66,10 +66,15 @@ def test_an_epoch_has_as_many_steps_as_its_examples_need(rows: int, size: int, e
         assert sorted(n for step in own for n in step) == list(range(rows))
         assert all(len(step) == size for step in own[:-1])
     if rows > size:
-        assert batches.plan[: batches.steps_per_epoch] != batches.plan[batches.steps_per_epoch : 2 * batches.steps_per_epoch]
+        assert (
+            batches.plan[: batches.steps_per_epoch]
+            != batches.plan[batches.steps_per_epoch : 2 * batches.steps_per_epoch]
+        )
 
 
-def test_micro_batches_of_examples_do_not_change_the_weights(make_tiny_model: Callable[..., Any], tmp_path: Path) -> None:
+def test_micro_batches_of_examples_do_not_change_the_weights(
+    make_tiny_model: Callable[..., Any], tmp_path: Path
+) -> None:
     rows, losses = some_rows([30, 12, 25, 60, 9, 41, 33]), []
     for size in (1000, 70):
         model = make_tiny_model()

@@ -53,6 +53,7 @@ class JobKeeper:
         self._thread: threading.Thread | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._adopted: set[str] = set()
+        self._open: set[str] = set()
         self._not_before: dict[str, float] = {}
         jobs.wake = self._wanted.set
 
@@ -108,6 +109,9 @@ class JobKeeper:
         for id in self._adopted - running:
             self._gone(id, None)
         self._adopted = running - self._children.keys()
+        for id in self._open - {job["id"] for job in found} - self._children.keys():
+            self._clear(id)  # cancelled while nobody worked for it
+        self._open = {job["id"] for job in found}
         wanting = [j for j in found if j["status"] in _WANTING and j["id"] not in running and self._may(j["id"])]
         checking = sum(job["status"] == "validating_files" for job in found if job["id"] in running)
         training = len(running) - checking

@@ -137,7 +137,9 @@ def settings_of(run: Run, batches: Any, steps: int, trackers: Sequence[str] = ()
 
     The rates of the methods are for steps of about 1,024 tokens. A step of fewer gets less, by the square root, as noise in
     Adam's steps scales (Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022);
-    the multiplier comes on top.
+    the multiplier comes on top. Tried with the bundled model on facts to learn by heart and on orders to read out of sentences
+    (33 to 116 examples, batches of 1, 4 and 16, 0.25 to 4 times this rate): the best factor is the same for all batches, 1 or
+    2; at 2 what was not trained on gets worse sooner.
     """
     from groundtune.training.trainer import TrainSettings
 

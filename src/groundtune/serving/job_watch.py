@@ -6,6 +6,7 @@ the same step, so that a job that goes on behind a checkpoint has the events of 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from groundtune.serving.job_models import model_object, prune, weights_folder, write_weights
 from groundtune.serving.jobs import TRAINING, Jobs, derived, event, event_id, model_name
 from groundtune.serving.store import Body, New
+from groundtune.training.preference_guards import PreferenceWatch
 
 #: steps between validations on a batch
 EVERY = 10
@@ -71,6 +73,7 @@ class JobWatch(TrainerCallback):
         self.began = self.saved = time.monotonic()
         self.estimated = 0.0
         self.first: int | None = None
+        self.preferences = PreferenceWatch()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -89,6 +92,8 @@ class JobWatch(TrainerCallback):
         if not logs or "loss" not in logs:
             return control
         step, told = state.global_step, self._told(model, state.global_step, float(logs["loss"]))
+        if (margin := told.body["data"].get("train_reward_margin")) is not None:
+            self.preferences.on_log(args, state, control, {"rewards/margins": margin})
         job = self.jobs.progress(self.id, among=TRAINING, told=[told], lasting=False, **self._estimate(step))
         if job is None:
             control.should_training_stop = True
@@ -153,5 +158,7 @@ class JobWatch(TrainerCallback):
             New("checkpoint", f"ftckpt_{derived(self.id, f'step {step}')}", body, parent=self.id),
             event(self.id, key, f"Checkpoint created at step {step} with Snapshot ID: {name}"),
         ]
-        if self.jobs.progress(self.id, among=TRAINING, told=told) is not None:
-            prune(serving, self.id)
+        if self.jobs.progress(self.id, among=TRAINING, told=told) is None:  # cancelled meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        prune(serving, self.id)

@@ -36,7 +36,7 @@ LOCK, PID, LOG, RUN = "lock", "pid", "log.txt", "run"
 #: exit codes
 TAKEN, FULL = 3, 4
 #: seconds to wait for the lock: whoever only looks whether it is free gives it back at once
-_PATIENCE = 10
+_PATIENCE = 3
 #: bytes free below which a failed write is taken for a full disk
 _FULL_BYTES = 64 * 2**20
 log = logging.getLogger("groundtune.serving.job_worker")

@@ -211,7 +211,10 @@ def model_name(job: Mapping[str, Any], organization: str, step: int | None = Non
     """``ft:BASE:ORGANIZATION:SUFFIX:ID``, of a checkpoint with its step behind; the same each time it is asked for."""
     suffix = job.get("user_provided_suffix") or ""
     own = derived(str(job["id"]), "model" if step is None else f"model {step}")[:8]
-    name = f"ft:{job['model']}:{organization}:{suffix}:{own}"
+    base = str(job["model"])
+    base = Path(base).name if Path(base).is_absolute() else base
+    base = base.replace("/", "--").replace(":", "-")  # a name goes into addresses and is cut at colons
+    name = f"ft:{base}:{organization}:{suffix}:{own}"
     return name if step is None else f"{name}:ckpt-step-{step}"
 
 
