@@ -188,6 +188,12 @@ class ServeConfig(_Part):
         description="names of OpenAI's models stand for the project's own: gpt-* for `model`, text-embedding-* for the embedder",
     )
     jobs: int = Field(1, ge=1, description="fine-tuning jobs that train at the same time")
+    job_checkpoint_seconds: float = Field(
+        20, ge=0, description="seconds of training that a killed job does again at most"
+    )
+    result_files: Literal["csv", "base64"] = Field(
+        "csv", description="how files of training results are written; OpenAI's were Base64 at a time"
+    )
     concurrency: int = Field(64, ge=1, description="requests that generate at the same time; more wait")
     waiting: int = Field(256, ge=0, description="requests that wait; more are refused with 429")
     loaded_models: int = Field(3, ge=1, description="models held in memory; adapters of one base count once")

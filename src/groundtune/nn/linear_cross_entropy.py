@@ -10,6 +10,7 @@ Legend: N positions, D width, V vocabulary, C positions of a chunk.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from torch.autograd.function import once_differentiable
 CHUNK_BYTES = {"cpu": 32 * 1024 * 1024, "other": 256 * 1024 * 1024}
 #: fewer positions than this make the matrix product slow
 _LEAST = 64
+#: is shown a chunk's scores (C, V), which rank the tokens as the logits do, and its targets (C); keeps neither
+Seen = Callable[[torch.Tensor, torch.Tensor], None]
 
 
 def linear_cross_entropy(
@@ -29,6 +32,7 @@ def linear_cross_entropy(
     bias_V: torch.Tensor | None = None,
     scale: float | torch.Tensor = 1.0,
     chunk_bytes: int | None = None,
+    seen: Seen | None = None,
 ) -> torch.Tensor:
     """Sum over N of the cross-entropy of ``hidden @ weight.T + bias`` against the targets, times ``scale``, in nats.
 
@@ -42,10 +46,11 @@ def linear_cross_entropy(
         targets_N: token ids.
         scale: a number, or a tensor of no dimensions that needs no gradient.
         chunk_bytes: memory for the logits of a chunk; None: :data:`CHUNK_BYTES`.
+        seen: looks at each chunk's scores in passing, to count hits without forming logits twice.
     """
     size = chunk_bytes or CHUNK_BYTES["cpu" if weight_VD.device.type == "cpu" else "other"]
     chunk = max(_LEAST, size // (4 * len(weight_VD)))
-    out: torch.Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, targets_N, scale, chunk)  # type: ignore[no-untyped-call]
+    out: torch.Tensor = _LinearCrossEntropy.apply(hidden_ND, weight_VD, bias_V, targets_N, scale, chunk, seen)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -59,6 +64,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets_N: torch.Tensor,
         scale: float | torch.Tensor,
         chunk: int,
+        seen: Seen | None,
     ) -> torch.Tensor:
         of_hidden, of_weight, of_bias = ctx.needs_input_grad[:3]
         format_ = _format(hidden_ND)
@@ -73,6 +79,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             logits_CV = torch.nn.functional.linear(hidden_CD, weight, bias).to(total.dtype)
             grad_CV = torch.log_softmax(logits_CV, dim=-1)  # becomes the gradient in place
             del logits_CV
+            if seen is not None:
+                seen(grad_CV, targets_C1[:, 0])
             total -= grad_CV.gather(1, targets_C1).sum()
             if not (of_hidden or of_weight or of_bias):
                 continue
@@ -95,7 +103,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         formed = ctx.saved_tensors
         if float(grad) != 1.0:  # `scale` is in already, so that as a rule nothing of size V x D has to be multiplied
             formed = tuple(None if g is None else g * grad.to(g.dtype) for g in formed)
-        return (*formed, None, None, None)
+        return (*formed, None, None, None, None)
 
 
 def _format(hidden: torch.Tensor) -> torch.dtype:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -26,6 +27,8 @@ from groundtune.serving.answers import Generators
 from groundtune.serving.errors import ApiError, bad_request, from_ours
 from groundtune.serving.gate import Gate
 from groundtune.serving.ids import new_id
+from groundtune.serving.job_keeper import JobKeeper
+from groundtune.serving.jobs import Jobs, coming_files
 from groundtune.serving.metrics import Metrics
 from groundtune.serving.request_log import Observed
 from groundtune.serving.state import Serving
@@ -33,7 +36,7 @@ from groundtune.serving.state import Serving
 #: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
     "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
-    "vector_stores_api",
+    "vector_stores_api", "jobs_api", "permissions_api",
 )  # fmt: skip
 #: the same, below ``/``
 BESIDE = ("metrics", "usage_page")
@@ -45,14 +48,18 @@ def create_app(serving: Serving) -> FastAPI:
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         app.state.generators = Generators(serving, asyncio.get_running_loop())
+        keeper = JobKeeper(app.state.jobs)  # jobs go on without the server, too
+        keeper.start()
         yield
+        await run_in_threadpool(keeper.stop)
         app.state.generators.close()
 
     app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False, lifespan=life)
     app.state.serving = serving
     app.state.access = Access(serving)
     app.state.metrics = Metrics(serving.store, app.state.access)
-    serving.files.tidy()
+    app.state.jobs = Jobs(serving)
+    serving.files.tidy(coming_files(serving))
     for name in ROUTES:
         app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
     for name in BESIDE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -36,9 +36,13 @@ class Files:
         self.store, self.folder = store, folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def tidy(self) -> None:
-        """Remove bytes that no object knows, and files whose time is over; for a start, before anybody uploads."""
-        known = {body["id"] for body in self.store.all("file")}
+    def tidy(self, coming: Collection[str] = ()) -> None:
+        """Remove bytes that no object knows, and files whose time is over; for a start, before anybody uploads.
+
+        Args:
+            coming: ids of files that another process may be writing now.
+        """
+        known = {*coming, *(f"{id}.part" for id in coming), *(body["id"] for body in self.store.all("file"))}
         for path in self.folder.iterdir():
             if path.name not in known:
                 path.unlink()
@@ -61,6 +65,16 @@ class Files:
             ApiError: too large, or the disk is full: nothing is kept then.
         """
         id = new_id("file")
+        size = self.write(id, chunks, largest=largest)
+        body = file_body(size, filename, purpose, expires_after_seconds=expires_after_seconds)
+        return self.store.add("file", body, id=id)
+
+    def write(self, id: str, chunks: Iterable[bytes], *, largest: int = LARGEST) -> int:
+        """Write the bytes of a file whose object is still to come, over what a kill may have left of it; their number.
+
+        Raises:
+            ApiError: too large, or the disk is full: nothing is kept then.
+        """
         half, size = self.folder / f"{id}.part", 0
         try:
             with half.open("wb") as out:
@@ -78,13 +92,7 @@ class Files:
         except ApiError:
             half.unlink(missing_ok=True)
             raise
-        now = int(time.time())
-        body: dict[str, Any] = {
-            "object": "file", "bytes": size, "created_at": now, "filename": filename, "purpose": purpose, "status": "processed",
-        }  # fmt: skip
-        if expires_after_seconds is not None:
-            body["expires_at"] = now + expires_after_seconds
-        return self.store.add("file", body, id=id)
+        return size
 
     def get(self, id: str, *, param: str = "id") -> Body:
         """A file's object.
@@ -114,6 +122,17 @@ class Files:
     def copy(self, paths: Iterable[Path], filename: str, purpose: str, **how: Any) -> Body:
         """Keep the bytes of several paths, one behind the other, as one file."""
         return self.keep(_chunks(paths), filename, purpose, **how)
+
+
+def file_body(size: int, filename: str, purpose: str, *, expires_after_seconds: int | None = None) -> Body:
+    """A file's object, without its id."""
+    now = int(time.time())
+    body: Body = {
+        "object": "file", "bytes": size, "created_at": now, "filename": filename, "purpose": purpose, "status": "processed",
+    }  # fmt: skip
+    if expires_after_seconds is not None:
+        body["expires_at"] = now + expires_after_seconds
+    return body
 
 
 def _chunks(paths: Iterable[Path]) -> Iterable[bytes]:

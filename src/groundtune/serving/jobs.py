@@ -1,26 +1,32 @@
 """Fine-tuning jobs as objects: made, read, stopped, and what happens to them as events and checkpoints.
 
 Who trains is ``job_worker``, in a process of its own; who starts it is ``job_keeper``. All that a job writes has an id made
-of the job's and of what it is about (a step, a name), so that a job that was killed and goes on writes nothing twice.
+of the job's and of what it is about (a step, a name), and goes into the store along with the change of state that it tells
+of, so that a job that was killed and goes on writes nothing twice and leaves nothing out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import secrets
 import string
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from groundtune.serving.errors import bad_request, no_such
+from groundtune.serving.errors import ApiError, bad_request, no_such
+from groundtune.serving.ids import new_id
 from groundtune.serving.job_request import CreateJob
 from groundtune.serving.state import Serving
-from groundtune.serving.store import Body
+from groundtune.serving.store import Body, New
 
 #: states in which something is still to come
 OPEN = ("validating_files", "queued", "running", "paused")
 ENDED = ("succeeded", "failed", "cancelled")
+#: states in which a worker that trains may write: a pause takes effect with the step under way
+TRAINING = ("running", "paused", "queued")
 Level = Literal["info", "warn", "error"]
 _LETTERS = string.ascii_letters + string.digits
 
@@ -30,10 +36,18 @@ class Jobs:
 
     Args:
         serving: where they are kept.
+
+    Attributes:
+        wake: called when there is something to do; the keeper's.
     """
 
     def __init__(self, serving: Serving) -> None:
         self.serving, self.store = serving, serving.store
+        self.wake: Callable[[], None] = lambda: None
+
+    def folder(self, id: str) -> Path:
+        """Where a job's log, lock and unfinished training are."""
+        return self.serving.folder / "jobs" / id
 
     # ---------------------------------------------------------------- life
 
@@ -41,7 +55,7 @@ class Jobs:
         """A new job, not begun.
 
         Raises:
-            ApiError: no such model or file, or a way to train that is not offered.
+            ApiError: no such model or file, or a way to train, or a tracker, that is not offered.
         """
         if wanted.kind == "reinforcement":
             message = "Fine-tuning by 'reinforcement' is not offered here: expected 'supervised' or 'dpo'."
@@ -50,7 +64,12 @@ class Jobs:
         self.serving.files.get(wanted.training_file, param="training_file")
         if wanted.validation_file:
             self.serving.files.get(wanted.validation_file, param="validation_file")
-        numbers = wanted.wanted
+        if wanted.integrations and importlib.util.find_spec("wandb") is None:
+            message = (
+                "Weights and Biases is not installed on this server: pip install wandb, or leave 'integrations' out."
+            )
+            raise bad_request(message, param="integrations", code="integration_not_available")
+        id, numbers = new_id("job"), wanted.wanted
         body: dict[str, Any] = {
             "object": "fine_tuning.job", "model": model, "organization_id": self.serving.config.organization, "error": None,
             "fine_tuned_model": None, "finished_at": None, "estimated_finish": None, "trained_tokens": None,
@@ -61,13 +80,19 @@ class Jobs:
             "integrations": [i.model_dump() for i in wanted.integrations or []],
             "metadata": wanted.metadata, "user_provided_suffix": wanted.suffix,
         }  # fmt: skip
-        job = self.store.add("job", body, state="validating_files")
-        self.event(job["id"], "created", f"Created fine-tuning job: {job['id']}")
         files = f"Validating training file: {wanted.training_file}"
         if wanted.validation_file:
             files += f" and validation file: {wanted.validation_file}"
-        self.event(job["id"], "validating", files)
-        return self.get(job["id"])
+        self.store.add_all(
+            [
+                New("job_work", id, {"base": wanted.model}),
+                New("job", id, body, state="validating_files"),
+                event(id, "created", f"Created fine-tuning job: {id}"),
+                event(id, "validating", files),
+            ]
+        )
+        self.wake()
+        return self.get(id)
 
     def get(self, id: str) -> Body:
         """A job.
@@ -80,7 +105,7 @@ class Jobs:
             raise no_such("FineTuningJob", id, param="fine_tuning_job_id")
         return body
 
-    def move(self, id: str, to: str, *, among: tuple[str, ...], what: str) -> Body:
+    def _move(self, id: str, to: str, *, among: tuple[str, ...], what: str, told: New) -> Body:
         """Bring a job into another state, at a client's word.
 
         Raises:
@@ -89,88 +114,107 @@ class Jobs:
 
         def change(body: Body) -> Mapping[str, Any]:
             if body["status"] not in among:
-                message = (
-                    f"Job has already completed: {id}" if body["status"] in ENDED else f"Job {id} is {body['status']}."
-                )
+                ended = body["status"] in ENDED
+                message = f"Job has already completed: {id}." if ended else f"Job {id} is {body['status']}."
                 raise bad_request(f"{message} It cannot be {what}.", param="fine_tuning_job_id", code="invalid_state")
-            return {"status": to, **({"finished_at": int(time.time())} if to in ENDED else {})}
+            ends = {"finished_at": int(time.time())} if to in ENDED else {}
+            return {"status": to, "estimated_finish": None, **ends}
 
-        body = self.store.change("job", id, change)
+        body = self.store.change("job", id, change, also=[told])
         if body is None:
             raise no_such("FineTuningJob", id, param="fine_tuning_job_id")
+        self.wake()
         return body
 
     def cancel(self, id: str) -> Body:
         """Stop a job for good."""
-        body = self.move(id, "cancelled", among=OPEN, what="cancelled")
-        self.event(id, "cancelled", "Fine-tuning job successfully cancelled")
-        return body
+        told = event(id, "cancelled", "Fine-tuning job successfully cancelled")
+        return self._move(id, "cancelled", among=OPEN, what="cancelled", told=told)
 
     def pause(self, id: str) -> Body:
         """Stop a job until it is resumed; its checkpoint stays."""
-        body = self.move(id, "paused", among=("queued", "running"), what="paused")
-        self.event(id, f"paused {time.time_ns()}", "Fine-tuning job paused")
-        return body
+        told = event(id, f"paused {time.time_ns()}", "Fine-tuning job paused")
+        return self._move(id, "paused", among=("queued", "running"), what="paused", told=told)
 
     def resume(self, id: str) -> Body:
         """Let a paused job go on where it was."""
-        body = self.move(id, "queued", among=("paused",), what="resumed")
-        self.event(id, f"resumed {time.time_ns()}", "Fine-tuning job resumed, moving job to queued state")
-        return body
+        told = event(id, f"resumed {time.time_ns()}", "Fine-tuning job resumed, moving job to queued state")
+        return self._move(id, "queued", among=("paused",), what="resumed", told=told)
 
     # ---------------------------------------------------------------- what a worker writes
 
-    def progress(self, id: str, *, among: tuple[str, ...], **changes: Any) -> Body | None:
-        """Change a job that is still in one of these states; None where it is not any more: somebody stopped it."""
+    def progress(
+        self, id: str, *, among: tuple[str, ...], told: Sequence[New] = (), lasting: bool = True, **changes: Any
+    ) -> Body | None:
+        """Change a job that is still in one of these states, and write what tells of it, in one transaction.
+
+        Args:
+            lasting: False: ``changes`` are of a job that runs, and left out where it was paused meanwhile.
+
+        Returns:
+            The job afterwards; None where it is in another state: somebody stopped it, and nothing was written.
+        """
         taken = False
 
         def change(body: Body) -> Mapping[str, Any] | None:
             nonlocal taken
             taken = body["status"] in among
-            return changes if taken else None
+            if not taken:
+                return None
+            return changes if lasting or body["status"] == "running" else {}
 
-        body = self.store.change("job", id, change)
+        body = self.store.change("job", id, change, also=told)
         return body if taken else None
 
-    def event(
-        self, id: str, key: str, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None
-    ) -> None:
-        """Write an event, once for each key."""
-        body = {
-            "object": "fine_tuning.job.event", "level": level, "message": message,
-            "type": "metrics" if data else "message", "data": dict(data or {}),
-        }  # fmt: skip
-        try:
-            self.store.add("event", body, id=f"ftevent-{derived(id, key)}", parent=id)
-        except KeyError:  # written before a kill
-            return
+    def warn(self, id: str, key: str, message: str) -> None:
+        """Tell of something odd, once for each key."""
+        self.store.add_all([event(id, key, message, level="warn")])
 
-    def checkpoint(self, id: str, step: int, model: str, metrics: Mapping[str, Any]) -> None:
-        """Write a checkpoint's object, once for each step."""
-        body = {
-            "object": "fine_tuning.job.checkpoint", "fine_tuning_job_id": id, "fine_tuned_model_checkpoint": model,
-            "step_number": step, "metrics": dict(metrics),
-        }  # fmt: skip
-        try:
-            self.store.add("checkpoint", body, id=f"ftckpt_{derived(id, f'step {step}')}", parent=id)
-        except KeyError:
-            return
-        message = f"Checkpoint created at step {step} with Snapshot ID: {model}"
-        self.event(id, f"checkpoint {step}", message)
-
-    def fail(self, id: str, code: str, message: str, *, param: str | None = None) -> None:
-        """End a job with what was wrong."""
+    def fail(self, id: str, code: str, message: str, *, param: str | None = None) -> bool:
+        """End a job with what was wrong; False where it had ended before."""
         error = {"code": code, "message": message, "param": param}
-        now = int(time.time())
-        if self.progress(id, among=OPEN, status="failed", error=error, finished_at=now) is not None:
-            self.event(id, "failed", message, level="error")
+        told = [event(id, "failed", message, level="error")]
+        ends: dict[str, Any] = {"finished_at": int(time.time()), "estimated_finish": None}
+        return self.progress(id, among=OPEN, told=told, status="failed", error=error, **ends) is not None
+
+    def hold(self, id: str, why: str) -> None:
+        """Pause a job for a reason of the machine's."""
+        told = [event(id, f"held {time.time_ns()}", why, level="error")]
+        self.progress(id, among=("queued", "running"), told=told, status="paused", estimated_finish=None)
+
+
+def event(id: str, key: str, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> New:
+    """An event of a job, to be written once for each key."""
+    body = {
+        "object": "fine_tuning.job.event", "level": level, "message": message,
+        "type": "metrics" if data else "message", "data": dict(data or {}),
+    }  # fmt: skip
+    return New("event", event_id(id, key), body, parent=id)
+
+
+def event_id(id: str, key: str) -> str:
+    """The id of a job's event."""
+    return f"ftevent-{derived(id, key)}"
+
+
+def result_file_id(id: str) -> str:
+    """The id that a job's result file has or will have."""
+    return f"file-{derived(id, 'results')}"
+
+
+def coming_files(serving: Serving) -> list[str]:
+    """Ids of files that jobs may be writing now."""
+    return [result_file_id(str(body["id"])) for body in serving.store.all("job", states=OPEN)]
 
 
 def model_name(job: Mapping[str, Any], organization: str, step: int | None = None) -> str:
     """``ft:BASE:ORGANIZATION:SUFFIX:ID``, of a checkpoint with its step behind; the same each time it is asked for."""
     suffix = job.get("user_provided_suffix") or ""
     own = derived(str(job["id"]), "model" if step is None else f"model {step}")[:8]
-    name = f"ft:{job['model']}:{organization}:{suffix}:{own}"
+    base = str(job["model"])
+    base = Path(base).name if Path(base).is_absolute() else base
+    base = base.replace("/", "--").replace(":", "-")  # a name goes into addresses and is cut at colons
+    name = f"ft:{base}:{organization}:{suffix}:{own}"
     return name if step is None else f"{name}:ckpt-step-{step}"
 
 
@@ -181,3 +225,15 @@ def derived(id: str, key: str) -> str:
         number, place = divmod(number, len(_LETTERS))
         out += _LETTERS[place]
     return out
+
+
+def base_of(jobs: Jobs, id: str) -> str:
+    """The name of the model that a job was asked to train.
+
+    Raises:
+        ApiError: there is no such job.
+    """
+    work = jobs.store.get("job_work", id)
+    if work is None:
+        raise ApiError(404, f"No such FineTuningJob object: {id}", param="fine_tuning_job_id")
+    return str(work["base"])

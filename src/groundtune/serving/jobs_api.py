@@ -36,7 +36,7 @@ def list_jobs(request: Request, after: str | None = None, limit: int = 20) -> di
 
     def fits(body: Body) -> bool:
         said = body.get("metadata") or {}
-        return not said if wanted == "null" else all(said.get(key, "") == value for key, value in own.items())
+        return not said if wanted == "null" else all(said.get(key) == value for key, value in own.items())
 
     asked = fits if own or wanted == "null" else None
     return listed(_jobs(request).store.page("job", after=after, limit=_within(limit), fits=asked))

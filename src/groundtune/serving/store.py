@@ -65,6 +65,23 @@ class Page:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class New:
+    """An object to be added along with a change, in the same transaction, unless there is one of that id."""
+
+    kind: str
+    id: str
+    body: Mapping[str, Any]
+    parent: str = ""
+    state: str = ""
+
+    def row(self) -> Row:
+        """As it is kept."""
+        now = int(self.body.get("created_at") or time.time())
+        body = {"id": self.id, **self.body, "created_at": now}
+        return Row(id=self.id, kind=self.kind, parent=self.parent, state=self.state, created_at=now, body=body)
+
+
 class Store:
     """Objects in a database.
 
@@ -133,6 +150,11 @@ class Store:
             raise KeyError(made["id"]) from None
         return made
 
+    def add_all(self, objects: Sequence[New]) -> None:
+        """Keep several new objects in one transaction; those that are there already stay as they are."""
+        with self.session() as session:
+            _add_missing(session, objects)
+
     def get(self, kind: str, id: str, *, parent: str = "") -> Body | None:
         """An object's body."""
         with self.session() as session:
@@ -140,13 +162,20 @@ class Store:
             return dict(row.body) if row else None
 
     def change(
-        self, kind: str, id: str, change: Callable[[Body], Mapping[str, Any] | None], *, parent: str = ""
+        self,
+        kind: str,
+        id: str,
+        change: Callable[[Body], Mapping[str, Any] | None],
+        *,
+        parent: str = "",
+        also: Sequence[New] = (),
     ) -> Body | None:
         """Change an object in one transaction; its body afterwards, None where there is no such object.
 
         Args:
             change: gets a copy of the body, returns what is to be other in it; None changes nothing. What it raises
                 undoes the transaction. ``state`` among the changes is the row's, too.
+            also: added in the same transaction, unless ``change`` returns None.
         """
         with self.session() as session:
             row = _find(session, kind, id, parent, lock=True)
@@ -156,6 +185,8 @@ class Store:
             if changes:
                 row.body = {**row.body, **changes}
                 row.state = str(changes.get("status", row.state))
+            if changes is not None:
+                _add_missing(session, also)
             return dict(row.body)
 
     def remove(self, kind: str, id: str, *, parent: str = "") -> bool:
@@ -230,6 +261,13 @@ class Store:
             query = query.where(Row.state.in_(states))
         with self.session() as session:
             return int(session.scalar(query) or 0)
+
+
+def _add_missing(session: Session, objects: Sequence[New]) -> None:
+    for new in objects:
+        if _find(session, new.kind, new.id, new.parent) is None:
+            session.add(new.row())
+            session.flush()  # numbers follow the order given
 
 
 def _find(session: Session, kind: str, id: str, parent: str, *, lock: bool = False) -> Row | None:

@@ -141,10 +141,11 @@ class CompactRows(Sequence[TokenRow]):
 
     Args:
         rows: read once; token ids below 65,536.
+        wide: token ids may be larger: five bytes a token.
     """
 
-    def __init__(self, rows: Iterable[TokenRow]) -> None:
-        ids, trained, ends = array("H"), array("b"), array("q", [0])
+    def __init__(self, rows: Iterable[TokenRow], *, wide: bool = False) -> None:
+        ids, trained, ends = array("I" if wide else "H"), array("b"), array("q", [0])
         for row in rows:
             ids.extend(row.ids)
             trained.extend(row.trained)

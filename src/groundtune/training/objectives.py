@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from groundtune.nn.lean_layers import KEPT, keeps
-from groundtune.nn.linear_cross_entropy import linear_cross_entropy
+from groundtune.nn.linear_cross_entropy import Seen, linear_cross_entropy
 from groundtune.training.data import IGNORED
 
 Batch = dict[str, torch.Tensor]
@@ -36,7 +37,9 @@ class Objective:
     count: Callable[[Batch], int]
 
 
-def supervised_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | None) -> torch.Tensor:
+def supervised_loss(
+    model: Any, batch: Batch, tokens_in_step: torch.Tensor | int | None, *, seen: Seen | None = None
+) -> torch.Tensor:
     """Sum of the cross-entropy over supervised positions / tokens of the optimizer step, in nats.
 
     Position t predicts token t+1; logits are formed only where the next token is supervised, which saves the head's
@@ -47,23 +50,62 @@ def supervised_loss(model: Any, batch: Batch, tokens_in_step: torch.Tensor | int
         batch: ``input_ids`` (B, T) and ``labels`` (B, T), -100 where not supervised; of packed rows also
             ``position_ids`` and ``cu_seq_lens_q`` (:class:`groundtune.training.data.PackedBatches`).
         tokens_in_step: supervised tokens over all micro-batches of the step; None: of this batch.
+        seen: looks at the scores in passing (:class:`TokenHits`).
     """
-    labels_BT = batch["labels"]
+    keep_BT, targets_N = supervised_positions(batch["labels"])
+    items = _items(tokens_in_step, targets_N)
+    hidden_ND, head = before_head(model, batch, keep_BT)
+    if type(head) is torch.nn.Linear and not head._forward_hooks and not head._forward_pre_hooks:
+        return linear_cross_entropy(hidden_ND, head.weight, targets_N, bias_V=head.bias, scale=1 / items, seen=seen)
+    logits_NV = (head(hidden_ND) if head is not None else hidden_ND).float()  # an adapter's, or quantized
+    if seen is not None:
+        seen(logits_NV.detach(), targets_N)
+    return torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="sum") / items
+
+
+def supervised_positions(labels_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the next token is supervised (B, T; bool), and those tokens (N), row by row."""
     keep_BT = torch.zeros_like(labels_BT, dtype=torch.bool)
     keep_BT[:, :-1] = labels_BT[:, 1:] != IGNORED
-    targets_N = labels_BT[:, 1:][keep_BT[:, :-1]]
+    return keep_BT, labels_BT[:, 1:][keep_BT[:, :-1]]
+
+
+def before_head(model: Any, batch: Batch, keep_BT: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    """What the head reads at the positions kept (N, D), and the head; or their logits (N, V) and None.
+
+    The latter of models that scale or cap logits, which only they know how to.
+    """
     places: Batch = {name: batch[name] for name in ("position_ids", "cu_seq_lens_q", "prefix_states") if name in batch}
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    items, head = _items(tokens_in_step, targets_N), base.get_output_embeddings()
-    if _scales(base):  # only the model itself knows how
+    if _scales(base):
         inputs, virtual = _with_prompt(model, base, batch["input_ids"])
-        logits_NV = base(**inputs, use_cache=False, **places).logits[:, virtual:][keep_BT]
-    else:
-        hidden_ND = _hidden(model, base, batch["input_ids"], keep_BT, places)
-        if type(head) is torch.nn.Linear and not head._forward_hooks and not head._forward_pre_hooks:
-            return linear_cross_entropy(hidden_ND, head.weight, targets_N, bias_V=head.bias, scale=1 / items)
-        logits_NV = head(hidden_ND)  # an adapter's, or quantized
-    return torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum") / items
+        return base(**inputs, use_cache=False, **places).logits[:, virtual:][keep_BT], None
+    return _hidden(model, base, batch["input_ids"], keep_BT, places), base.get_output_embeddings()
+
+
+class TokenHits:
+    """Counts supervised tokens that the model ranks first."""
+
+    def __init__(self) -> None:
+        self._hits: torch.Tensor | None = None
+        self._tokens = 0
+
+    def add(self, scores_NV: torch.Tensor, targets_N: torch.Tensor) -> None:
+        """Look at some positions' scores."""
+        hits = (scores_NV.argmax(-1) == targets_N).sum()
+        self._hits = hits if self._hits is None else self._hits + hits
+        self._tokens += len(targets_N)
+
+    def take(self) -> float | None:
+        """Share of hits since the last call; None where nothing was seen."""
+        share = float(self._hits) / self._tokens if self._hits is not None and self._tokens else None
+        self._hits, self._tokens = None, 0
+        return share
+
+
+def causal_with(hits: TokenHits) -> Objective:
+    """:data:`CAUSAL` that also counts tokens ranked first; the loss and its gradients are the same."""
+    return Objective(CAUSAL.name, partial(supervised_loss, seen=hits.add), CAUSAL.count)
 
 
 def causal_tokens(batch: Batch) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils.logging import disable_progress_bar
 
@@ -222,6 +222,7 @@ def train(
     validate: Validate | None = None,
     identity: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainResult:
     """Train a model in place over every batch once, resuming from the newest whole checkpoint in ``folder``.
 
@@ -234,6 +235,7 @@ def train(
         validate: figures of the model on held-out data; the model ends with the weights that did best on them.
         identity: what the checkpoints depend on beside batches, settings and versions (base model, chat template).
         progress: called after every optimizer step.
+        callbacks: others of transformers, told after ours; one may stop the run early.
 
     Raises:
         ConfigError: no steps, or a checkpoint that something else wrote. TrainingError: a weight gets no gradient.
@@ -252,16 +254,16 @@ def train(
     check_identity(folder, {**own, **(identity or {}), "versions": versions()}, resuming=checkpoint is not None)
     watch = Watch(progress, _of_step(batches, "tokens_of", settings), guards=settings.guards)
     interrupt = Interrupt(save=bool(settings.save_every_steps))
-    callbacks: list[Any] = [watch, interrupt]
+    told: list[Any] = [watch, interrupt]
     if validate is not None:
-        callbacks.append(_validation(batches, settings, steps, folder))
+        told.append(_validation(batches, settings, steps, folder))
     number_format = precision()
     trainer = _Trainer(
         model=model,
         args=_arguments(settings, folder, steps, number_format),
         train_dataset=batches,
         data_collator=lambda items: items[0],
-        callbacks=callbacks,
+        callbacks=[*told, *callbacks],
     )
     trainer.objective, trainer.validate, trainer.guards = objective, validate, settings.guards
     trainer.rates = settings.rates
