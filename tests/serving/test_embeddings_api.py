@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+from fastapi.testclient import TestClient
 
+from groundtune.config import AliasConfig, Config, ServeConfig
+from groundtune.methods._setup import Setup
 from groundtune.retrieval.embedders import minilm
 from groundtune.serving import cl100k, encoding
+from groundtune.serving.app import create_app
+from groundtune.serving.state import Serving
+from groundtune.workspace import Workspace
 
 MODEL = "text-embedding-3-small"
 TEXTS = ["The ferry to Ostwick leaves at nine.", "Der Käse ist 🧀 alt.", "x"]
@@ -129,6 +135,14 @@ def test_what_is_wrong_is_named(client: Any) -> None:
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError, match="no embedder"):
         client.embeddings.create(model="gpt-4o", input="a")
+
+
+def test_an_alias_of_another_endpoint_is_not_answered_by_our_encoder(tmp_path: Path) -> None:
+    alias = AliasConfig(model="bge-large", base_url="http://127.0.0.1:9/v1")
+    app = create_app(Serving.open(Setup(Workspace(tmp_path), Config(serve=ServeConfig(aliases={"far": alias})))))
+    for path in ("embeddings", "moderations"):
+        answer = TestClient(app).post(f"/v1/{path}", json={"model": "far", "input": "x"})
+        assert answer.status_code == 400 and answer.json()["error"]["code"] == "model_not_supported"
 
 
 def test_many_at_once_get_their_own(client: Any, tmp_path: Path) -> None:

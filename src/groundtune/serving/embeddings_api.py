@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from groundtune.nn.encoders import Vectors
 from groundtune.retrieval.embedding import Embedder, open_embedder
 from groundtune.serving import cl100k, encoding
-from groundtune.serving.errors import bad_request
+from groundtune.serving.errors import bad_request, elsewhere
 from groundtune.serving.state import serving_of
 
 router = APIRouter(tags=["embeddings"])
@@ -42,9 +42,11 @@ class CreateEmbedding(BaseModel):
 async def create_embedding(request: Request, wanted: CreateEmbedding) -> Response:
     """Embed one input or many."""
     serving = serving_of(request)
-    target = serving.catalog.resolve(wanted.model, "embedder").target
+    model = serving.catalog.resolve(wanted.model, "embedder")
+    if model.kind == "remote":
+        raise elsewhere(wanted.model)
     given = inputs_of(wanted.input)
-    embedder = await run_in_threadpool(open_embedder, serving.setup.workspace, target)
+    embedder = await run_in_threadpool(open_embedder, serving.setup.workspace, model.target)
     if wanted.dimensions and wanted.dimensions > embedder.DIMENSIONS:
         message = f"Invalid 'dimensions': {wanted.dimensions}, this model has {embedder.DIMENSIONS} at most."
         raise bad_request(message, param="dimensions", code="invalid_value")
