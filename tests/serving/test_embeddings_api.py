@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
+import time
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import openai
@@ -143,6 +147,29 @@ def test_an_alias_of_another_endpoint_is_not_answered_by_our_encoder(tmp_path: P
     for path in ("embeddings", "moderations"):
         answer = TestClient(app).post(f"/v1/{path}", json={"model": "far", "input": "x"})
         assert answer.status_code == 400 and answer.json()["error"]["code"] == "model_not_supported"
+
+
+def test_one_who_goes_away_is_not_worked_for(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices: list[int] = []
+
+    def slowly(texts: list[str]) -> Any:
+        slices.append(len(texts))
+        time.sleep(0.1)
+        return np.ones((len(texts), minilm.DIMENSIONS), dtype=np.float32)
+
+    monkeypatch.setattr(minilm, "embed", slowly)
+    monkeypatch.setattr(encoding, "SLICE", 1)
+    address = urlsplit(base_url)
+    line = HTTPConnection(address.hostname or "", address.port)
+    body = json.dumps({"model": MODEL, "input": ["x"] * 100})
+    line.request("POST", "/v1/embeddings", body, {"content-type": "application/json"})
+    while not slices:
+        time.sleep(0.01)
+    line.close()
+    time.sleep(0.5)
+    so_far = len(slices)
+    time.sleep(0.5)
+    assert len(slices) == so_far < 20
 
 
 def test_many_at_once_get_their_own(client: Any, tmp_path: Path) -> None:

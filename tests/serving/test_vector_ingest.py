@@ -192,6 +192,20 @@ def test_a_file_deleted_before_it_is_read(serving: Serving) -> None:
     assert row["status"] == "failed" and "deleted" in row["last_error"]["message"]
 
 
+def test_a_store_deleted_while_it_is_filled(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    long = "\n\n".join(TEXT for _ in range(40))
+    store = serving.vectors.create(CreateStore(file_ids=[keep(serving, f"{n}.txt", long) for n in range(3)]))["id"]
+    folder = serving.folder / "vector_stores" / store
+    with working(serving):
+        while not list(folder.glob("*.part")):
+            time.sleep(0.01)
+        time.sleep(0.5)
+        serving.vectors.remove(store)
+        time.sleep(0.5)
+    assert serving.store.all(FILE) == [] and not list(folder.glob("*"))
+    assert not [record for record in caplog.records if record.name == "groundtune.serving"]
+
+
 def test_a_fault_of_ours_fails_one_file(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     from groundtune.serving import vector_ingest
 

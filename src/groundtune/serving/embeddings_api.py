@@ -51,7 +51,10 @@ async def create_embedding(request: Request, wanted: CreateEmbedding) -> Respons
         message = f"Invalid 'dimensions': {wanted.dimensions}, this model has {embedder.DIMENSIONS} at most."
         raise bad_request(message, param="dimensions", code="invalid_value")
     parts, tokens = await run_in_threadpool(_parts, given, embedder)
-    vectors = await encoding.embed_soon(embedder, [text for row in parts for text, _ in row])
+    texts = [text for row in parts for text, _ in row]
+    vectors = await encoding.embed_soon(embedder, texts, request.is_disconnected)
+    if vectors is None:
+        return Response(status_code=499)  # nobody reads it; the log has the number that others use for it
     return await run_in_threadpool(_answer, wanted, parts, vectors, tokens)
 
 

@@ -143,7 +143,7 @@ class Ingest:
         except ApiError:
             self._failed(body, "invalid_file", f"File {file_id} was deleted.", target)
         except Exception as error:  # of a disk, of an encoder: one file is not read in, the others are
-            if not self._stopping.is_set():
+            if not self._stopping.is_set() and self._still_wanted(body):
                 log.exception("vector store %s, file %s", store_id, file_id)
                 reason = error.problem if isinstance(error, GroundtuneError) else type(error).__name__
                 self._failed(body, "server_error", f"The server could not read the file in: {reason}.", target)
