@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
+import time
+from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import openai
 import pytest
+from fastapi.testclient import TestClient
 
+from groundtune.config import AliasConfig, Config, ServeConfig
+from groundtune.methods._setup import Setup
 from groundtune.retrieval.embedders import minilm
 from groundtune.serving import cl100k, encoding
+from groundtune.serving.app import create_app
+from groundtune.serving.state import Serving
+from groundtune.workspace import Workspace
 
 MODEL = "text-embedding-3-small"
 TEXTS = ["The ferry to Ostwick leaves at nine.", "Der Käse ist 🧀 alt.", "x"]
@@ -129,6 +139,37 @@ def test_what_is_wrong_is_named(client: Any) -> None:
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError, match="no embedder"):
         client.embeddings.create(model="gpt-4o", input="a")
+
+
+def test_an_alias_of_another_endpoint_is_not_answered_by_our_encoder(tmp_path: Path) -> None:
+    alias = AliasConfig(model="bge-large", base_url="http://127.0.0.1:9/v1")
+    app = create_app(Serving.open(Setup(Workspace(tmp_path), Config(serve=ServeConfig(aliases={"far": alias})))))
+    for path in ("embeddings", "moderations"):
+        answer = TestClient(app).post(f"/v1/{path}", json={"model": "far", "input": "x"})
+        assert answer.status_code == 400 and answer.json()["error"]["code"] == "model_not_supported"
+
+
+def test_one_who_goes_away_is_not_worked_for(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices: list[int] = []
+
+    def slowly(texts: list[str]) -> Any:
+        slices.append(len(texts))
+        time.sleep(0.1)
+        return np.ones((len(texts), minilm.DIMENSIONS), dtype=np.float32)
+
+    monkeypatch.setattr(minilm, "embed", slowly)
+    monkeypatch.setattr(encoding, "SLICE", 1)
+    address = urlsplit(base_url)
+    line = HTTPConnection(address.hostname or "", address.port)
+    body = json.dumps({"model": MODEL, "input": ["x"] * 100})
+    line.request("POST", "/v1/embeddings", body, {"content-type": "application/json"})
+    while not slices:
+        time.sleep(0.01)
+    line.close()
+    time.sleep(0.5)
+    so_far = len(slices)
+    time.sleep(0.5)
+    assert len(slices) == so_far < 20
 
 
 def test_many_at_once_get_their_own(client: Any, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from groundtune.nn.encoders import Vectors
 from groundtune.retrieval.embedding import Embedder, open_embedder
 from groundtune.serving import cl100k, encoding
-from groundtune.serving.errors import bad_request
+from groundtune.serving.errors import bad_request, elsewhere
 from groundtune.serving.state import serving_of
 
 router = APIRouter(tags=["embeddings"])
@@ -42,14 +42,19 @@ class CreateEmbedding(BaseModel):
 async def create_embedding(request: Request, wanted: CreateEmbedding) -> Response:
     """Embed one input or many."""
     serving = serving_of(request)
-    target = serving.catalog.resolve(wanted.model, "embedder").target
+    model = serving.catalog.resolve(wanted.model, "embedder")
+    if model.kind == "remote":
+        raise elsewhere(wanted.model)
     given = inputs_of(wanted.input)
-    embedder = await run_in_threadpool(open_embedder, serving.setup.workspace, target)
+    embedder = await run_in_threadpool(open_embedder, serving.setup.workspace, model.target)
     if wanted.dimensions and wanted.dimensions > embedder.DIMENSIONS:
         message = f"Invalid 'dimensions': {wanted.dimensions}, this model has {embedder.DIMENSIONS} at most."
         raise bad_request(message, param="dimensions", code="invalid_value")
     parts, tokens = await run_in_threadpool(_parts, given, embedder)
-    vectors = await encoding.embed_soon(embedder, [text for row in parts for text, _ in row])
+    texts = [text for row in parts for text, _ in row]
+    vectors = await encoding.embed_soon(embedder, texts, request.is_disconnected)
+    if vectors is None:
+        return Response(status_code=499)  # nobody reads it; the log has the number that others use for it
     return await run_in_threadpool(_answer, wanted, parts, vectors, tokens)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -30,10 +30,14 @@ def embed(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     return _stacked(parts, embedder)
 
 
-async def embed_soon(embedder: Embedder, texts: Sequence[str]) -> Vectors:
-    """As :func:`embed`, on the event loop; one who goes away is not worked for any longer."""
+async def embed_soon(embedder: Embedder, texts: Sequence[str], gone: Callable[[], Awaitable[bool]]) -> Vectors | None:
+    """As :func:`embed`, on the event loop; None where ``gone``, asked after each slice, says that nobody waits any longer."""
     loop = asyncio.get_running_loop()
-    parts = [await loop.run_in_executor(_TURNS, embedder.embed, part) for part in _slices(texts)]
+    parts: list[Vectors] = []
+    for part in _slices(texts):
+        if parts and await gone():
+            return None
+        parts.append(await loop.run_in_executor(_TURNS, embedder.embed, part))
     return _stacked(parts, embedder)
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from groundtune.serving import moderation
-from groundtune.serving.errors import bad_request
+from groundtune.serving.errors import bad_request, elsewhere
 from groundtune.serving.ids import new_id
 from groundtune.serving.state import serving_of
 
@@ -48,7 +48,8 @@ class CreateModeration(_Part):
 @router.post("/moderations")
 def create_moderation(request: Request, wanted: CreateModeration) -> dict[str, Any]:
     """Judge texts, each on its own; the parts of a message are one text."""
-    serving_of(request).catalog.resolve(wanted.model, "moderation")
+    if serving_of(request).catalog.resolve(wanted.model, "moderation").kind == "remote":
+        raise elsewhere(wanted.model)
     texts = _texts(wanted.input)
     if len(texts) > MOST or sum(map(len, texts)) > LONGEST:
         message = f"Invalid 'input': at most {MOST} texts with {LONGEST} characters together are taken."

@@ -6,7 +6,6 @@ was under way when the server was stopped or killed is begun again at the next s
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
@@ -64,7 +63,7 @@ class Ingest:
         self._threads: list[threading.Thread] = []
         self._readers: Readers | None = None
         self._lock = threading.Lock()
-        self._busy = 0
+        self._under_way: set[str] = set()
 
     def start(self) -> None:
         """Tidy up, take up what was left, begin to work."""
@@ -90,22 +89,11 @@ class Ingest:
                 self._close_readers()
                 continue
             if place is not None and not self._stopping.is_set():
-                with self._working():
-                    self._one(*place)
-
-    @contextlib.contextmanager
-    def _working(self) -> Iterator[None]:
-        with self._lock:
-            self._busy += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._busy -= 1
+                self._one(*place)
 
     def _close_readers(self, *, even_busy: bool = False) -> None:
         with self._lock:
-            if self._readers is not None and (even_busy or not self._busy):
+            if self._readers is not None and (even_busy or not self._under_way):
                 self._readers.close()
                 self._readers = None
 
@@ -122,6 +110,19 @@ class Ingest:
         body = self.vectors.store.get(FILE, file_id, parent=store_id)
         if body is None or body["status"] != "in_progress":
             return
+        with self._lock:
+            if body["data"] in self._under_way:  # it waited twice: put in again before it was read
+                return
+            self._under_way.add(body["data"])
+        try:
+            self._try(body)
+        finally:
+            with self._lock:
+                self._under_way.discard(body["data"])
+
+    def _try(self, body: Body) -> None:
+        """Ingest a file and write down how it went; one fault never stops the others."""
+        store_id, file_id = body["vector_store_id"], body["id"]
         target = self.vectors.path(store_id, body["data"])
         work = target.with_suffix(".part")
         try:
@@ -142,7 +143,7 @@ class Ingest:
         except ApiError:
             self._failed(body, "invalid_file", f"File {file_id} was deleted.", target)
         except Exception as error:  # of a disk, of an encoder: one file is not read in, the others are
-            if not self._stopping.is_set():
+            if not self._stopping.is_set() and self._still_wanted(body):
                 log.exception("vector store %s, file %s", store_id, file_id)
                 reason = error.problem if isinstance(error, GroundtuneError) else type(error).__name__
                 self._failed(body, "server_error", f"The server could not read the file in: {reason}.", target)
