@@ -6,7 +6,7 @@ A route that generates calls :func:`admit` before any work and counts what it wr
         for token in tokens:
             ticket.wrote(1)   # raises as soon as the key's or its group's budget is used up
 
-An answer that is streamed outlives its route: :class:`TicketedStream` takes the ticket over.
+An answer that is streamed outlives its route: :class:`~groundtune.serving.ticketed.TicketedStream` takes the ticket over.
 
 Budgets hold across the threads of one server at once, since what runs is counted with what is written down. Rates are
 this process's own. Several servers on one database share what is written down, so each may overrun a budget by what the
@@ -20,17 +20,13 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Any
 
 import anyio
 from fastapi import Request
-from fastapi.responses import StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.types import Receive, Scope, Send
 
 from groundtune.serving import usage
 from groundtune.serving.catalog import Model
@@ -294,34 +290,6 @@ class Ticket:
         if isinstance(error, Exception) and not self.completion_tokens:
             self.void()
         self.close()
-
-
-class TicketedStream(StreamingResponse):
-    """An answer in parts that closes its ticket when it ends: whole, broken off, or never begun.
-
-    Args:
-        content: what is sent, sync or async.
-        ticket: taken over.
-        finish: awaited before the ticket is closed, such as what closes a connection.
-    """
-
-    def __init__(
-        self, content: Any, ticket: Ticket, *, finish: Callable[[], Awaitable[None]] | None = None, **more: Any
-    ) -> None:
-        super().__init__(content, **more)
-        self._ticket, self._finish = ticket, finish
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            with anyio.CancelScope(shield=True):
-                try:
-                    if self._finish is not None:
-                        await self._finish()
-                finally:
-                    await self._ticket.aclose()
 
 
 def _prices(model: Model) -> tuple[float, float]:
