@@ -323,6 +323,19 @@ def test_more_at_once_than_run_and_wait_are_refused(tmp_path: Path) -> None:
     assert access.in_flight == 0
 
 
+def test_what_is_written_after_the_end_is_refused_and_counts_nowhere(serving: Serving) -> None:
+    """A thread that goes on generating for a client that has gone is told to stop, and takes nothing from the budget."""
+    access = Access(serving)
+    ticket = access.admit(Caller("key_1", "a", limits=Limits(budget_tokens=9)), MODEL, 1)
+    ticket.wrote(2)
+    ticket.close()
+    with pytest.raises(ApiError) as caught:
+        ticket.wrote(1)
+    ticket.settle(500, 500)
+    assert caught.value.status == 499 and usage.total_of(serving.store, "key_1").tokens == 3
+    assert access._accounts["key_1"].open_tokens == 0
+
+
 def test_what_failed_before_its_first_token_is_not_charged(serving: Serving) -> None:
     access = Access(serving)
     caller = Caller("key_1", "a")

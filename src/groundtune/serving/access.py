@@ -187,6 +187,8 @@ class Access:
 
     def _wrote(self, ticket: Ticket, tokens: int) -> None:
         with self._lock:
+            if ticket.sealed:
+                raise ApiError(499, "The request has ended.", code="request_ended")
             fits, blocking = float(tokens), None
             for account, limits in ticket.budgets:
                 room = max(self._accounts[account].room(limits, ticket.prices[1]), 0)
@@ -201,6 +203,8 @@ class Access:
 
     def _settle(self, ticket: Ticket, prompt: int, completion: int) -> None:
         with self._lock:
+            if ticket.sealed:
+                return
             self._count(ticket, prompt - ticket.prompt_tokens, completion - ticket.completion_tokens)
             ticket.prompt_tokens, ticket.completion_tokens = prompt, completion
 
@@ -213,10 +217,12 @@ class Access:
 
     def _write_down(self, ticket: Ticket) -> None:
         """Write a request down; where the database does not take it, it goes on counting and is written with the next."""
-        entry = usage.Entry(
-            ticket.caller.id, ticket.caller.group, ticket.model, ticket.prompt_tokens, ticket.completion_tokens,
-            ticket.open_usd, time.time(),
-        )  # fmt: skip
+        with self._lock:
+            ticket.sealed = True
+            entry = usage.Entry(
+                ticket.caller.id, ticket.caller.group, ticket.model, ticket.prompt_tokens, ticket.completion_tokens,
+                ticket.open_usd, time.time(),
+            )  # fmt: skip
         with self._writing:
             self._unwritten.append((entry, ticket))
             try:
@@ -247,7 +253,7 @@ class Ticket:
         self, access: Access, caller: Caller, model: str, prompt_tokens: int, prices: tuple[float, float]
     ) -> None:
         self.caller, self.model, self.prompt_tokens, self.prices = caller, model, prompt_tokens, prices
-        self.completion_tokens, self.open_tokens, self.open_usd = 0, 0, 0.0
+        self.completion_tokens, self.open_tokens, self.open_usd, self.sealed = 0, 0, 0.0, False
         self._access, self._closed, self._once = access, False, threading.Lock()
         group = [(usage.group_account(caller.group), caller.group_limits)] if caller.group else []
         given = [(caller.id, caller.limits), *group]
@@ -259,7 +265,8 @@ class Ticket:
 
         Raises:
             ApiError: they do not fit the key's or its group's budget (429 insufficient_quota): send none of them. What
-                did fit is counted, so that a budget is used to the last token and never overrun.
+                did fit is counted, so that a budget is used to the last token and never overrun. Or the ticket is closed (499):
+                nobody reads any more.
         """
         self._access._wrote(self, tokens)
 
