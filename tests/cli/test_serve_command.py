@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +96,13 @@ def test_ctrl_c_stops_it_while_a_client_keeps_its_line_open(empty: Path) -> None
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
             assert process.returncode == 0 and time.monotonic() - began < 8
+
+
+def test_a_thread_that_still_generates_does_not_keep_the_process() -> None:
+    code = "import threading, time; from groundtune.cli.serve import leave; "
+    code += "threading.Thread(target=time.sleep, args=(60,)).start(); print('stopped'); leave()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (0, b"stopped\n")
 
 
 def test_a_taken_port_is_one_message(empty: Path) -> None:

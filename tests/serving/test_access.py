@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,14 +22,16 @@ from starlette.datastructures import Headers
 
 from groundtune.errors import ConfigError
 from groundtune.serving import usage
-from groundtune.serving.access import Access, Caller, TicketedStream
+from groundtune.serving.access import Access, Caller
 from groundtune.serving.catalog import Model
 from groundtune.serving.errors import ApiError
 from groundtune.serving.gate import Gate, is_loopback
 from groundtune.serving.keys import Limits, NewKey, make_keys, revoke_key, set_group
 from groundtune.serving.rates import LastMinute
 from groundtune.serving.state import Serving
+from groundtune.serving.ticketed import TicketedStream
 from live_server import live
+from sample_project import environment
 
 MODEL = Model("gpt-4o", "weights", "pebble")
 
@@ -318,6 +323,19 @@ def test_more_at_once_than_run_and_wait_are_refused(tmp_path: Path) -> None:
     assert access.in_flight == 0
 
 
+def test_what_is_written_after_the_end_is_refused_and_counts_nowhere(serving: Serving) -> None:
+    """A thread that goes on generating for a client that has gone is told to stop, and takes nothing from the budget."""
+    access = Access(serving)
+    ticket = access.admit(Caller("key_1", "a", limits=Limits(budget_tokens=9)), MODEL, 1)
+    ticket.wrote(2)
+    ticket.close()
+    with pytest.raises(ApiError) as caught:
+        ticket.wrote(1)
+    ticket.settle(500, 500)
+    assert caught.value.status == 499 and usage.total_of(serving.store, "key_1").tokens == 3
+    assert access._accounts["key_1"].open_tokens == 0
+
+
 def test_what_failed_before_its_first_token_is_not_charged(serving: Serving) -> None:
     access = Access(serving)
     caller = Caller("key_1", "a")
@@ -387,10 +405,6 @@ def test_a_client_that_goes_away_gives_its_place_back(serving: Serving) -> None:
     assert 1 <= row["completion_tokens"] < 5000 and row["prompt_tokens"] == 1
 
 
-async def _nothing() -> Any:
-    return {"type": "http.disconnect"}
-
-
 def test_an_answer_that_never_began_gives_its_place_back(serving: Serving) -> None:
     import anyio
 
@@ -441,3 +455,29 @@ def test_limits_are_counted_exactly_over_many_threads(serving: Serving) -> None:
     total = usage.total_of(serving.store, "key_1")
     assert len(wrote) == 160 and 998 <= total.tokens <= 1000  # a prompt of 3 that no longer fits may leave 2
     assert access.in_flight == 0 and access._accounts["key_1"].open_tokens == 0
+
+
+def test_a_kill_loses_no_request_that_ended(serving: Serving) -> None:
+    """kill -9 with one request in flight and four ended: four are written down."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from groundtune.config import Config
+from groundtune.methods._setup import Setup
+from groundtune.serving.access import Access, Caller
+from groundtune.serving.catalog import Model
+from groundtune.serving.state import Serving
+from groundtune.workspace import Workspace
+access = Access(Serving.open(Setup(Workspace(Path({str(serving.setup.workspace.root)!r})), Config())))
+for n in range(5):
+    ticket = access.admit(Caller("key_1", "a"), Model("gpt-4o", "weights", "pebble"), 10)
+    ticket.wrote(3)
+    if n < 4:
+        ticket.close()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    total = usage.total_of(serving.store, "key_1")
+    assert (total.requests, total.prompt_tokens, total.completion_tokens) == (4, 40, 12)
+    assert [row["requests"] for row in usage.rows(serving.store)] == [4]

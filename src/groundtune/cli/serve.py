@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,6 +96,19 @@ def _serve(setup: Setup) -> None:
         line.close()
         serving.store.close()
     say("stopped")
+    leave()
+
+
+def leave() -> None:
+    """End the process, also where a thread still generates for a client that has gone; no thread is waited for longer than a second."""
+    deadline = time.monotonic() + 1
+    others = [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    for thread in others:
+        thread.join(max(deadline - time.monotonic(), 0))
+    if any(thread.is_alive() for thread in others):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:

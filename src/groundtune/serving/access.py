@@ -6,7 +6,7 @@ A route that generates calls :func:`admit` before any work and counts what it wr
         for token in tokens:
             ticket.wrote(1)   # raises as soon as the key's or its group's budget is used up
 
-An answer that is streamed outlives its route: :class:`TicketedStream` takes the ticket over.
+An answer that is streamed outlives its route: :class:`~groundtune.serving.ticketed.TicketedStream` takes the ticket over.
 
 Budgets hold across the threads of one server at once, since what runs is counted with what is written down. Rates are
 this process's own. Several servers on one database share what is written down, so each may overrun a budget by what the
@@ -20,17 +20,13 @@ import math
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import TracebackType
-from typing import Any
 
 import anyio
 from fastapi import Request
-from fastapi.responses import StreamingResponse
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.types import Receive, Scope, Send
 
 from groundtune.serving import usage
 from groundtune.serving.catalog import Model
@@ -191,6 +187,8 @@ class Access:
 
     def _wrote(self, ticket: Ticket, tokens: int) -> None:
         with self._lock:
+            if ticket.sealed:
+                raise ApiError(499, "The request has ended.", code="request_ended")
             fits, blocking = float(tokens), None
             for account, limits in ticket.budgets:
                 room = max(self._accounts[account].room(limits, ticket.prices[1]), 0)
@@ -205,6 +203,8 @@ class Access:
 
     def _settle(self, ticket: Ticket, prompt: int, completion: int) -> None:
         with self._lock:
+            if ticket.sealed:
+                return
             self._count(ticket, prompt - ticket.prompt_tokens, completion - ticket.completion_tokens)
             ticket.prompt_tokens, ticket.completion_tokens = prompt, completion
 
@@ -217,10 +217,12 @@ class Access:
 
     def _write_down(self, ticket: Ticket) -> None:
         """Write a request down; where the database does not take it, it goes on counting and is written with the next."""
-        entry = usage.Entry(
-            ticket.caller.id, ticket.caller.group, ticket.model, ticket.prompt_tokens, ticket.completion_tokens,
-            ticket.open_usd, time.time(),
-        )  # fmt: skip
+        with self._lock:
+            ticket.sealed = True
+            entry = usage.Entry(
+                ticket.caller.id, ticket.caller.group, ticket.model, ticket.prompt_tokens, ticket.completion_tokens,
+                ticket.open_usd, time.time(),
+            )  # fmt: skip
         with self._writing:
             self._unwritten.append((entry, ticket))
             try:
@@ -251,7 +253,7 @@ class Ticket:
         self, access: Access, caller: Caller, model: str, prompt_tokens: int, prices: tuple[float, float]
     ) -> None:
         self.caller, self.model, self.prompt_tokens, self.prices = caller, model, prompt_tokens, prices
-        self.completion_tokens, self.open_tokens, self.open_usd = 0, 0, 0.0
+        self.completion_tokens, self.open_tokens, self.open_usd, self.sealed = 0, 0, 0.0, False
         self._access, self._closed, self._once = access, False, threading.Lock()
         group = [(usage.group_account(caller.group), caller.group_limits)] if caller.group else []
         given = [(caller.id, caller.limits), *group]
@@ -263,7 +265,8 @@ class Ticket:
 
         Raises:
             ApiError: they do not fit the key's or its group's budget (429 insufficient_quota): send none of them. What
-                did fit is counted, so that a budget is used to the last token and never overrun.
+                did fit is counted, so that a budget is used to the last token and never overrun. Or the ticket is closed (499):
+                nobody reads any more.
         """
         self._access._wrote(self, tokens)
 
@@ -294,34 +297,6 @@ class Ticket:
         if isinstance(error, Exception) and not self.completion_tokens:
             self.void()
         self.close()
-
-
-class TicketedStream(StreamingResponse):
-    """An answer in parts that closes its ticket when it ends: whole, broken off, or never begun.
-
-    Args:
-        content: what is sent, sync or async.
-        ticket: taken over.
-        finish: awaited before the ticket is closed, such as what closes a connection.
-    """
-
-    def __init__(
-        self, content: Any, ticket: Ticket, *, finish: Callable[[], Awaitable[None]] | None = None, **more: Any
-    ) -> None:
-        super().__init__(content, **more)
-        self._ticket, self._finish = ticket, finish
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            with anyio.CancelScope(shield=True):
-                try:
-                    if self._finish is not None:
-                        await self._finish()
-                finally:
-                    await self._ticket.aclose()
 
 
 def _prices(model: Model) -> tuple[float, float]:

@@ -19,11 +19,12 @@ from starlette.requests import ClientDisconnect
 
 from groundtune.backends._endpoint import shown, tls_context
 from groundtune.errors import ConfigError
-from groundtune.serving.access import Ticket, TicketedStream
+from groundtune.serving.access import Ticket
 from groundtune.serving.catalog import Model
 from groundtune.serving.errors import ApiError
 from groundtune.serving.relay import EventTooLargeError, Passage, events
 from groundtune.serving.store import Body
+from groundtune.serving.ticketed import TicketedStream
 
 T = TypeVar("T")
 #: seconds to connect, and between two parts of an answer
