@@ -183,7 +183,9 @@ def test_completion_parameters_that_are_refused(post: Callable[..., httpx.Respon
     }.items():  # fmt: skip
         answer = post("completions", {**PROMPT, name: value})
         assert answer.status_code == (404 if name == "model" else 400), (name, answer.text)
-        assert (answer.json()["error"]["param"] or "").startswith("prompt" if name == "max_tokens" else name), answer.text
+        assert (answer.json()["error"]["param"] or "").startswith("prompt" if name == "max_tokens" else name), (
+            answer.text
+        )
 
 
 def test_echo_scores_the_prompt_as_the_model_does(post: Callable[..., httpx.Response]) -> None:

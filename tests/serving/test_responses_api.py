@@ -115,11 +115,16 @@ def test_every_parameter_that_is_not_offered_is_refused_by_name(client: Any) -> 
     }.items():  # fmt: skip
         with pytest.raises(openai.BadRequestError) as caught:
             ask(client, extra_body={name: value})
-        assert str(caught.value.param).startswith(name if name != "max_output_tokens" else "input"), (name, caught.value)
+        assert str(caught.value.param).startswith(name if name != "max_output_tokens" else "input"), (
+            name,
+            caught.value,
+        )
 
 
 def test_a_conversation_over_the_context(client: Any) -> None:
-    long = [{"role": "user", "content": f"Number {n} is a nice number, do you not think so as well?"} for n in range(60)]
+    long = [
+        {"role": "user", "content": f"Number {n} is a nice number, do you not think so as well?"} for n in range(60)
+    ]
     with pytest.raises(openai.BadRequestError) as caught:
         ask(client, input=long)
     assert caught.value.code == "context_length_exceeded"
