@@ -27,6 +27,7 @@ DAYS = 60
 _STYLE = """
 td.n, th.n { text-align: right; }
 .part.used { fill: var(--accent); } .part.near { fill: var(--partly); } .part.over { fill: var(--wrong); }
+th small { display: block; font-weight: 400; } h2 + .scroll { margin-top: 1rem; } td.bar { min-width: 6rem; width: 20%; }
 tr.off th, tr.off td { color: var(--soft); }
 """
 _HEADERS = {
