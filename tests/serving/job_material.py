@@ -14,8 +14,8 @@ from typing import Any
 
 from groundtune.config import Config, ServeConfig
 from groundtune.methods._setup import Setup
-from groundtune.serving.jobs import ENDED, Jobs
 from groundtune.serving.job_request import CreateJob
+from groundtune.serving.jobs import ENDED, Jobs
 from groundtune.serving.state import Serving
 from groundtune.serving.store import Body
 from groundtune.workspace import Workspace

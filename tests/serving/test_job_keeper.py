@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 from job_material import (
-    chat, ended, job_on, lines, messages, opened, preference, record, steps_done, stop_workers, wait_for,
+    chat,
+    ended,
+    job_on,
+    lines,
+    messages,
+    opened,
+    preference,
+    record,
+    steps_done,
+    stop_workers,
+    wait_for,
 )  # fmt: skip
 from test_job_worker import same
 

@@ -17,8 +17,21 @@ from typing import Any
 
 import pytest
 from job_material import (
-    WORKER, chat, completion, ended, events, job_on, kept, lines, messages, opened, preference, record, steps_done,
-    stop_workers, wait_for,
+    WORKER,
+    chat,
+    completion,
+    ended,
+    events,
+    job_on,
+    kept,
+    lines,
+    messages,
+    opened,
+    preference,
+    record,
+    steps_done,
+    stop_workers,
+    wait_for,
 )  # fmt: skip
 
 from groundtune.serving import job_worker

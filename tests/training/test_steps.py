@@ -11,8 +11,8 @@ import torch
 
 from groundtune.dataset.render import TokenRow
 from groundtune.errors import ConfigError
-from groundtune.training.packing import prepare
 from groundtune.training.objectives import CAUSAL, TokenHits, causal_with, mean_loss
+from groundtune.training.packing import prepare
 from groundtune.training.steps import ExampleSteps, StepPacks
 from groundtune.training.trainer import TrainSettings, train
 
