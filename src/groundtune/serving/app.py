@@ -28,7 +28,7 @@ from groundtune.serving.jobs import Jobs, coming_files
 from groundtune.serving.state import Serving
 
 #: modules of this package with a ``router``
-ROUTES = ("files_api", "uploads", "jobs_api", "permissions_api")
+ROUTES = ("files_api", "uploads", "jobs_api", "permissions_api", "graders_api")
 log = logging.getLogger("groundtune.serving")
 
 
