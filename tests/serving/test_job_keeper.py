@@ -55,6 +55,8 @@ def act(jobs, id, *, until="ended"):
     jobs.progress(id, among=("queued", "running"), status="running")
     if mode == "die":
         os.kill(os.getpid(), 9)
+    if mode == "full":
+        sys.exit(job_worker.FULL)
     if mode == "fault":
         raise RuntimeError("a fault of ours")
     if mode == "forward":  # a step further each time, then death; the fifth start ends it
@@ -185,6 +187,17 @@ def test_a_worker_that_dies_at_the_same_place_is_given_up(
     assert job["status"] == "failed" and job["error"]["code"] == "server_error" and how in job["error"]["message"]
     assert len(starts(tmp_path)) == 3 and messages(jobs, id)[-1] == job["error"]["message"]
     wait_for(lambda: not (jobs.folder(id) / "run").exists())
+
+
+def test_a_full_disk_is_waited_out(keepers: list[JobKeeper], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_keeper, "_FULL_WAIT", 0.3)
+    jobs = opened(tmp_path)
+    id = job_on(jobs, CHATS)
+    keeper = started(keepers, jobs, actor(tmp_path, "full"))
+    wait_for(lambda: (tmp_path / "starts.txt").exists() and len(starts(tmp_path)) >= 4)
+    assert jobs.get(id)["status"] == "running"
+    keeper._command = actor(tmp_path, "wait")
+    assert ended(jobs, id)["status"] == "succeeded"
 
 
 def test_a_worker_that_gets_further_is_started_again(keepers: list[JobKeeper], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from groundtune.system import question_of
 from groundtune.workspace import Workspace
 
 #: beginnings of names that are no model of this machine
-_ELSEWHERE = ("echo:", "openai:")
+ELSEWHERE = ("echo:", "openai:")
 
 
 class Backend(Protocol):
@@ -85,7 +85,7 @@ class Setup:
     def resolve(self, model: str) -> str:
         """A model folder relative to the project becomes absolute; names stay."""
         folder = self.workspace.root / model
-        return str(folder) if not model.startswith(_ELSEWHERE) and folder.is_dir() else model
+        return str(folder) if not model.startswith(ELSEWHERE) and folder.is_dir() else model
 
 
 class ClosedBook:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
+from anyio import CancelScope
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 from transformers.utils.logging import disable_progress_bar
@@ -29,9 +30,8 @@ from groundtune.serving.catalog import Model
 from groundtune.serving.courier import Courier, Letter
 from groundtune.serving.engines import Engines
 from groundtune.serving.errors import ApiError, bad_request, from_ours
+from groundtune.serving.metrics import observe_first_token
 from groundtune.serving.systems import ASKED, Asked, Gone, Systems
-
-T = TypeVar("T")
 
 
 class Generators:
@@ -106,13 +106,16 @@ class Answers:
 
     Attributes:
         choices: of every prompt ``n``, one behind the other.
-        prompt_tokens, cached_tokens: of all prompts.
+        prompt_tokens: of all prompts.
+        cached: how many of them another request had left.
     """
 
-    def __init__(self, count: int, ticket: Ticket) -> None:
+    def __init__(self, request: Request, count: int, ticket: Ticket) -> None:
+        self.request = request
         self.choices = [Choice() for _ in range(count)]
         self.ticket, self.letters = ticket, asyncio.Queue[Letter]()
-        self.prompt_tokens = self.cached_tokens = 0
+        self.prompt_tokens = 0
+        self.cached: Callable[[], int] = lambda: 0
         self.began, self.first_at = time.perf_counter(), 0.0
         self.settle: Callable[[int, Choice], None] = lambda n, choice: None
 
@@ -138,11 +141,14 @@ class Answers:
             choice = self.choices[number]
             if not self.first_at and piece.tokens:
                 self.first_at = time.perf_counter()
+                _log(self.request, first_token_seconds=round(self.first_at - self.began, 4))
+                observe_first_token(self.request.app, self.first_at - self.began)
             choice.text += piece.text
             choice.tokens.extend(piece.tokens)
             choice.prompt = piece.prompt or choice.prompt
             if piece.finish:
                 choice.finish, left = piece.finish, left - 1
+                _log(self.request, finish_reason=piece.finish, answer=choice.text)
                 self.settle(number, choice)
                 self.ticket.wrote(choice.written - len(choice.tokens) + len(piece.tokens))
             elif piece.tokens:
@@ -154,6 +160,16 @@ class Answers:
         async for _ in self:
             pass
         return self.choices
+
+
+def note(request: Request, wanted: Any, prompt: Any) -> None:
+    """What the request's line in the log says of it; the prompt only where the server was told to log prompts."""
+    names = ("user", "safety_identifier", "stream")
+    _log(request, prompt=str(prompt), **{name: getattr(wanted, name, None) for name in names})
+
+
+def _log(request: Request, **fields: Any) -> None:
+    request.state.log = {**getattr(request.state, "log", {}), **fields}
 
 
 def _as_api_error(error: Exception) -> ApiError:
@@ -185,13 +201,13 @@ async def of_weights(request: Request, model: Model, ask: Ask) -> AsyncIterator[
                 choice.written, choice.logprob = len(under_way[number].written), under_way[number].logprob
 
             answers.settle = settle
+            answers.cached = lambda: sum(w.cached_tokens for w in under_way[:: ask.n])
             yield answers
-            answers.cached_tokens = sum(w.cached_tokens for w in under_way[:: ask.n])
         finally:
             for writing in under_way:
                 writing.cancel()
-            closing = held.pop_all()
-            await asyncio.shield(run_in_threadpool(closing.close))
+            with CancelScope(shield=True):
+                await run_in_threadpool(held.pop_all().close)
 
 
 def _prepared(
@@ -202,7 +218,7 @@ def _prepared(
     prompts = ask.prompts(engine)
     tokens = sum(len(prompt) for prompt in prompts)
     ticket = held.enter_context(admit(request, model, tokens))
-    answers = Answers(len(prompts) * ask.n, ticket)
+    answers = Answers(request, len(prompts) * ask.n, ticket)
     answers.prompt_tokens = tokens
     starts = []
     for number in range(len(answers.choices)):
@@ -243,7 +259,7 @@ async def of_system(
         except GroundtuneError as error:
             raise from_ours(error) from None
         ticket = await run_in_threadpool(lambda: held.enter_context(admit(request, model, 0)))
-        answers, asked = Answers(n, ticket), []
+        answers, asked = Answers(request, n, ticket), list[Asked]()
         for number in range(n):
             seed = changes.get("seed")
             one = Asked({**changes, **({"seed": seed + number} if seed is not None else {})})
@@ -255,8 +271,8 @@ async def of_system(
         finally:
             for one in asked:
                 one.gone.set()
-            closing = held.pop_all()
-            await asyncio.shield(run_in_threadpool(closing.close))
+            with CancelScope(shield=True):
+                await run_in_threadpool(held.pop_all().close)
 
 
 class _Now:
@@ -303,28 +319,3 @@ def _ask(system: Any, messages: Sequence[Message], asked: Asked, sink: _Now, ans
         sink(Piece(error=error))
     finally:
         ASKED.reset(token)
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result; the work is given up when the client goes away.
-
-    Raises:
-        ApiError: the client went away (nobody reads it).
-    """
-    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-            raise ApiError(499, "The client closed the connection.", code="client_closed_request")
-        return task.result()
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -30,13 +30,14 @@ from groundtune.serving.ids import new_id
 from groundtune.serving.job_keeper import JobKeeper
 from groundtune.serving.jobs import Jobs, coming_files
 from groundtune.serving.metrics import Metrics
+from groundtune.serving.proxy import close_client
 from groundtune.serving.request_log import Observed
 from groundtune.serving.state import Serving
 
 #: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
     "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
-    "vector_stores_api", "jobs_api", "permissions_api",
+    "vector_stores_api", "jobs_api", "permissions_api", "graders_api",
 )  # fmt: skip
 #: the same, below ``/``
 BESIDE = ("metrics", "usage_page")
@@ -47,12 +48,15 @@ def create_app(serving: Serving) -> FastAPI:
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        app.state.generators = Generators(serving, asyncio.get_running_loop())
+        made = app.state.generators = Generators(serving, asyncio.get_running_loop())
+        app.state.metrics.waiting.set_function(lambda: made.engines.load[2])
+        app.state.metrics.loaded_models.set_function(lambda: made.engines.load[0])
         keeper = JobKeeper(app.state.jobs)  # jobs go on without the server, too
         keeper.start()
         yield
         await run_in_threadpool(keeper.stop)
-        app.state.generators.close()
+        made.close()
+        await close_client(app)
 
     app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False, lifespan=life)
     app.state.serving = serving

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from groundtune import registry
 from groundtune.config import AliasConfig
 from groundtune.errors import GroundtuneError
-from groundtune.methods._setup import Setup
+from groundtune.methods._setup import ELSEWHERE, Setup
 from groundtune.methods._systems import check_system
 from groundtune.methods._tuning import artifact, read_last
 from groundtune.nn.checkpoints import BUNDLED
@@ -104,7 +104,7 @@ class Catalog:
                 raise ApiError(404, f"Model {name} is an adapter, which cannot be trained on.", param="model", code="model_not_available")  # fmt: skip
             return name.split(":")[1], str(self.folder / body["folder"])
         found = self._find(name)
-        if found is None or found.kind != "weights":
+        if found is None or found.kind != "weights" or found.target.startswith(ELSEWHERE):
             message = f"Model {name} is not available for fine-tuning or does not exist."
             raise ApiError(404, message, param="model", code="model_not_available")
         return SNAPSHOTS.get(name, name), found.target

@@ -127,7 +127,7 @@ def usage_of(answers: Answers) -> dict[str, Any]:
         "prompt_tokens": read,
         "completion_tokens": written,
         "total_tokens": read + written,
-        "prompt_tokens_details": {"cached_tokens": answers.cached_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": answers.cached(), "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
         },

@@ -16,7 +16,7 @@ from groundtune.generation.engine import Engine
 from groundtune.generation.sampling import Sampling
 from groundtune.records import Message
 from groundtune.serving import chat_request as asked
-from groundtune.serving.answers import Answers, Ask, of_system, of_weights, unless_gone
+from groundtune.serving.answers import Answers, Ask, note, of_system, of_weights
 from groundtune.serving.catalog import Model
 from groundtune.serving.chat import Chat, annotations_of, usage_of
 from groundtune.serving.chat_request import CALL, CreateChat, Part
@@ -24,12 +24,14 @@ from groundtune.serving.errors import bad_request, no_such
 from groundtune.serving.fields import nested
 from groundtune.serving.job_request import Metadata
 from groundtune.serving.pages import listed
+from groundtune.serving.passing import Passing
 from groundtune.serving.sampling_request import fingerprint, room_for, sampling_changes
 from groundtune.serving.sse import event, streamed
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import Body, Order
+from groundtune.serving.unless_gone import unless_gone
 
-router = APIRouter(tags=["chat"])
+router = APIRouter(tags=["chat"], route_class=Passing)
 
 
 @router.post("/chat/completions")
@@ -53,12 +55,13 @@ async def create_chat(request: Request, wanted: CreateChat) -> Any:
             raise bad_request(f"This model's chat template refuses the messages: {error}.", param="messages") from None
         return [[*ids, *(engine.vocabulary.encode(f"{CALL}\n") if forced else ())]]
 
+    note(request, wanted, messages)
     begun = _begun(request, model, wanted, messages, changes, prompts)
     if wanted.stream:
         stack = AsyncExitStack()
         answers = await stack.enter_async_context(begun)  # what is wrong with the request is still answered by a status
-        return streamed(_chunks(chat, answers, stack, serving, messages))
-    return await unless_gone(request, _whole(chat, begun, serving, messages))
+        return streamed(_chunks(chat, answers, serving), stack)
+    return await unless_gone(request, _whole(chat, begun, serving))
 
 
 def _begun(
@@ -79,9 +82,7 @@ def _begun(
     return of_weights(request, model, Ask(prompts, sampling, wanted.n or 1, salt=wanted.prompt_cache_key or ""))
 
 
-async def _whole(
-    chat: Chat, begun: AbstractAsyncContextManager[Answers], serving: Serving, messages: Sequence[Message]
-) -> dict[str, Any]:
+async def _whole(chat: Chat, begun: AbstractAsyncContextManager[Answers], serving: Serving) -> dict[str, Any]:
     async with begun as answers:
         await answers.all()
     body = chat.whole(answers)
@@ -90,30 +91,27 @@ async def _whole(
     return body
 
 
-async def _chunks(
-    chat: Chat, answers: Answers, stack: AsyncExitStack, serving: Serving, messages: Sequence[Message]
-) -> AsyncIterator[bytes]:
-    async with stack:
-        for number in range(len(answers.choices)):
-            yield event(chat.chunk([chat.delta(number, {"role": "assistant", "content": "", "refusal": None})]))
-        readers = [chat.reader() for _ in answers.choices]
-        async for number, piece in answers:
-            choice, reader = answers.choices[number], readers[number]
-            text, new = (piece.text, []) if reader is None else reader.add(piece.text)
-            if reader is not None and piece.finish:
-                rest, last = reader.end()
-                text, new = text + rest, [*new, *last]
-            if text or (piece.tokens and chat.wanted.logprobs):
-                yield event(chat.chunk([chat.delta(number, {"content": text}, piece.tokens)]))
-            if reader is not None:
-                for delta in chat.call_deltas(reader, new):
-                    yield event(chat.chunk([chat.delta(number, delta)]))
-            if piece.finish:
-                last_delta: dict[str, Any] = {}
-                if choice.completion is not None:
-                    last_delta = {"annotations": annotations_of(choice.completion.sources, choice.text, chat.base_url)}
-                calls = reader.calls if reader else []
-                yield event(chat.chunk([chat.delta(number, last_delta, (), chat.finish(choice, calls))]))
+async def _chunks(chat: Chat, answers: Answers, serving: Serving) -> AsyncIterator[bytes]:
+    for number in range(len(answers.choices)):
+        yield event(chat.chunk([chat.delta(number, {"role": "assistant", "content": "", "refusal": None})]))
+    readers = [chat.reader() for _ in answers.choices]
+    async for number, piece in answers:
+        choice, reader = answers.choices[number], readers[number]
+        text, new = (piece.text, []) if reader is None else reader.add(piece.text)
+        if reader is not None and piece.finish:
+            rest, last = reader.end()
+            text, new = text + rest, [*new, *last]
+        if text or (piece.tokens and chat.wanted.logprobs):
+            yield event(chat.chunk([chat.delta(number, {"content": text}, piece.tokens)]))
+        if reader is not None:
+            for delta in chat.call_deltas(reader, new):
+                yield event(chat.chunk([chat.delta(number, delta)]))
+        if piece.finish:
+            last_delta: dict[str, Any] = {}
+            if choice.completion is not None:
+                last_delta = {"annotations": annotations_of(choice.completion.sources, choice.text, chat.base_url)}
+            calls = reader.calls if reader else []
+            yield event(chat.chunk([chat.delta(number, last_delta, (), chat.finish(choice, calls))]))
     if chat.wanted.stream_options and chat.wanted.stream_options.include_usage:
         yield event(chat.chunk([], usage=usage_of(answers)))
     if chat.wanted.store:

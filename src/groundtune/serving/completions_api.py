@@ -14,16 +14,18 @@ from starlette.concurrency import run_in_threadpool
 from groundtune.generation.engine import Engine, Piece
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.writing import Token
-from groundtune.serving.answers import Answers, Ask, Choice, of_weights, unless_gone
+from groundtune.serving.answers import Answers, Ask, Choice, note, of_weights
 from groundtune.serving.chat import usage_of
 from groundtune.serving.chat_request import Part, Penalty, Probability, Stop, StreamOptions, unsupported
 from groundtune.serving.errors import bad_request
 from groundtune.serving.ids import new_id
+from groundtune.serving.passing import Passing
 from groundtune.serving.sampling_request import fingerprint, room_for, sampling_changes
 from groundtune.serving.sse import event, streamed
 from groundtune.serving.state import serving_of
+from groundtune.serving.unless_gone import unless_gone
 
-router = APIRouter(tags=["completions"])
+router = APIRouter(tags=["completions"], route_class=Passing)
 #: tokens written where nobody says how many (OpenAI's)
 _DEFAULT_TOKENS = 16
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -72,11 +74,12 @@ async def create_completion(request: Request, wanted: CreateCompletion) -> Any:
 
     ask = Ask(lambda engine: _prompts(engine, wanted), sampling, wanted.written)
     shape = _Shape(wanted, fingerprint(model))
+    note(request, wanted, wanted.prompt)
     begun = of_weights(request, model, ask)
     if wanted.stream:
         stack = AsyncExitStack()
         answers = await stack.enter_async_context(begun)
-        return streamed(_chunks(shape, answers, stack))
+        return streamed(_chunks(shape, answers), stack)
 
     async def whole() -> dict[str, Any]:
         async with begun as answers:
@@ -169,17 +172,16 @@ class _Shape:
         }  # fmt: skip
 
 
-async def _chunks(shape: _Shape, answers: Answers, stack: AsyncExitStack) -> AsyncIterator[bytes]:
+async def _chunks(shape: _Shape, answers: Answers) -> AsyncIterator[bytes]:
     options = shape.wanted.stream_options
     more: dict[str, Any] = {"usage": None} if options and options.include_usage else {}
     offsets = [0] * len(answers.choices)
-    async with stack:
-        async for number, piece in answers:
-            text, tokens, start = _shown(shape.wanted, piece)
-            if text or tokens or piece.finish:
-                choice = shape.choice(number, text, tokens, piece.finish, start, offsets[number])
-                offsets[number] += len(text)
-                yield event(shape.body([choice], **more))
+    async for number, piece in answers:
+        text, tokens, start = _shown(shape.wanted, piece)
+        if text or tokens or piece.finish:
+            choice = shape.choice(number, text, tokens, piece.finish, start, offsets[number])
+            offsets[number] += len(text)
+            yield event(shape.body([choice], **more))
     if options and options.include_usage:
         yield event(shape.body([], usage=usage_of(answers)))
 

@@ -2,7 +2,7 @@
 
 An encoder reads only the beginning of a text (MiniLM: 256 word pieces). A longer one, up to 8,192 tokens, is embedded in
 windows, and its vector is their mean weighted by their lengths, made a unit vector again. Texts are counted in the encoder's
-own tokens, arrays of ids by their ids. ``user`` is for the caller's records and changes nothing here.
+own tokens, arrays of ids by their ids. ``user`` goes into the request log.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from groundtune.nn.encoders import Vectors
 from groundtune.retrieval.embedding import Embedder, open_embedder
 from groundtune.serving import cl100k, encoding
-from groundtune.serving.errors import bad_request, elsewhere
+from groundtune.serving.access import admit
+from groundtune.serving.errors import bad_request
+from groundtune.serving.passing import Passing
 from groundtune.serving.state import serving_of
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(tags=["embeddings"], route_class=Passing)
 #: inputs of a request, tokens of one input and of all of a request (OpenAI's own)
 MOST, LONGEST, LONGEST_ALL = 2048, 8192, 300_000
 
@@ -43,8 +45,7 @@ async def create_embedding(request: Request, wanted: CreateEmbedding) -> Respons
     """Embed one input or many."""
     serving = serving_of(request)
     model = serving.catalog.resolve(wanted.model, "embedder")
-    if model.kind == "remote":
-        raise elsewhere(wanted.model)
+    request.state.log = {"user": wanted.user}
     given = inputs_of(wanted.input)
     embedder = await run_in_threadpool(open_embedder, serving.setup.workspace, model.target)
     if wanted.dimensions and wanted.dimensions > embedder.DIMENSIONS:
@@ -52,7 +53,11 @@ async def create_embedding(request: Request, wanted: CreateEmbedding) -> Respons
         raise bad_request(message, param="dimensions", code="invalid_value")
     parts, tokens = await run_in_threadpool(_parts, given, embedder)
     texts = [text for row in parts for text, _ in row]
-    vectors = await encoding.embed_soon(embedder, texts, request.is_disconnected)
+    ticket = await run_in_threadpool(admit, request, model, tokens)
+    try:
+        vectors = await encoding.embed_soon(embedder, texts, request.is_disconnected)
+    finally:
+        await ticket.aclose()
     if vectors is None:
         return Response(status_code=499)  # nobody reads it; the log has the number that others use for it
     return await run_in_threadpool(_answer, wanted, parts, vectors, tokens)

@@ -61,12 +61,6 @@ def no_such_model(name: str) -> ApiError:
     return ApiError(404, message, param="model", code="model_not_found")
 
 
-def elsewhere(name: str) -> ApiError:
-    """400: an alias of another endpoint, on a route that is answered here only."""
-    message = f"The model `{name}` answers at another endpoint, which this route does not ask."
-    return ApiError(400, message, param="model", code="model_not_supported")
-
-
 def from_ours(error: GroundtuneError) -> ApiError:
     """400 with what was wrong, what was expected and what to do next in one line."""
     more = [

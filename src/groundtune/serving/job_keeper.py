@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from groundtune.serving import job_models
-from groundtune.serving.job_worker import LOCK, LOG, RUN, TAKEN, tidy
+from groundtune.serving.job_worker import FULL, LOCK, LOG, RUN, TAKEN, tidy
 from groundtune.serving.jobs import ENDED, OPEN, Jobs
 from groundtune.serving.store import Body
 
@@ -31,6 +31,8 @@ POLL = 1.0
 CHECKING = 2
 #: deaths of a worker without a step forward in between that end its job
 DEATHS = 3
+#: looks until a worker is started again whose end could not be written down; seconds until one that found the disk full
+_LONG, _FULL_WAIT = 10, 30.0
 #: states in which a job wants a worker
 _WANTING = ("validating_files", "queued", "running")
 log = logging.getLogger("groundtune.serving.job_keeper")
@@ -163,7 +165,12 @@ class JobKeeper:
         if job is None or job["status"] in ENDED:
             self._clear(id)
             return
+        if code == FULL:
+            self._not_before[id] = time.monotonic() + _FULL_WAIT
+            return
+        self._not_before[id] = time.monotonic() + _LONG * POLL  # whatever happens to what follows
         if code in (0, TAKEN) or job["status"] not in _WANTING or (code is None and job["status"] == "queued"):
+            self._not_before.pop(id, None)
             return
         deaths = self._count_death(job)
         log.warning("%s: its process died (%s), the %d. time at this place", id, code, deaths)

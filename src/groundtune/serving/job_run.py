@@ -17,12 +17,13 @@ from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundtune.errors import GroundtuneError
+from groundtune.errors import GroundtuneError, InputError
 from groundtune.methods import full, lora
 from groundtune.methods._causal_training import open_for_training
 from groundtune.methods._finished import check_reload, stop_where_turns_end, template_digest
 from groundtune.methods._tuning import model_identity
 from groundtune.nn.checkpoints import BUNDLED, BUNDLED_FOLDER, model_path
+from groundtune.nn.quantize.files import quantization_of
 from groundtune.serving.files import file_body
 from groundtune.serving.job_files import Examples, Refused, Role
 from groundtune.serving.job_models import model_object, weights_folder, write_weights
@@ -30,19 +31,14 @@ from groundtune.serving.job_request import resolved
 from groundtune.serving.jobs import Jobs, base_of, event, model_name, result_file_id
 from groundtune.serving.store import Body, New
 from groundtune.training.data import CompactRows
-from groundtune.training.steps import ExampleSteps
 
 if TYPE_CHECKING:
-    from groundtune.training.objectives import Objective
     from groundtune.training.trainer import TrainSettings
 
-#: padded tokens of a micro-batch
-BATCH_TOKENS = 4096
 #: tokens of a step that the methods' learning rates were chosen for
 _USUAL_TOKENS = 1024
 #: DPO moves a model that already answers well: a tenth of the rate of imitation, as the paper's authors use
 DPO_SHARE = 0.1
-REFERENCE = "reference.safetensors"
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
 
 
@@ -77,12 +73,20 @@ class Run:
 
 def open_run(jobs: Jobs, job: Body, numbers: Mapping[str, Any]) -> Run:
     """The model of a job, as it was before training."""
+    import torch
+
     asked = base_of(jobs, job["id"])
     _, target = jobs.serving.catalog.trainable(asked)
     base = model_path(jobs.serving.setup.resolve(target))
+    if quantization_of(Path(base)):
+        raise InputError(
+            f"{asked}: its weights are quantized, which cannot be trained", expected="a model in 16 or 32 bits"
+        )
     tuned = jobs.store.get("model", asked) is not None
     model, tokenizer, limit = open_for_training(base, int(job["seed"]))
     stop_where_turns_end(model, tokenizer)
+    if torch.cuda.is_available():
+        model = model.to("cuda")
     whole = tuned or base == str(BUNDLED_FOLDER)
     named = BUNDLED if base == str(BUNDLED_FOLDER) else target
     return Run(jobs, job, jobs.folder(job["id"]) / "run", numbers, base, named, whole, model, tokenizer, limit)
@@ -101,6 +105,7 @@ def carry_out(run: Run, formats: Mapping[Role, str]) -> bool:
         Refused: a file of which nothing is left to train on. GroundtuneError: a guard of training spoke.
     """
     from groundtune.serving.job_watch import Course, JobWatch
+    from groundtune.serving.job_ways import Imitation, Preference
     from groundtune.training.trainer import train
 
     files = run.jobs.folder(run.job["id"])
@@ -109,7 +114,11 @@ def carry_out(run: Run, formats: Mapping[Role, str]) -> bool:
     validation = (
         _rows(run, files / "validation", formats["validation"], "validation") if "validation" in formats else []
     )
-    material = _Imitation(run) if run.job["method"]["type"] == "supervised" else _Preference(run)
+    material = (
+        Imitation()
+        if run.job["method"]["type"] == "supervised"
+        else Preference(run.model, float(run.numbers.get("beta", 0)), run.folder)
+    )
     batches = material.batches(rows, size, epochs, seed)
     held_out = material.batches(validation, size, 1, seed) if validation else None
     material.refer(batches, held_out)
@@ -181,80 +190,6 @@ def _rows(run: Run, path: Path, format: str, role: Role) -> Sequence[Any]:
         message = f"The job failed due to an invalid {role} file. No example has anything to train on within {run.limit} tokens."  # fmt: skip
         raise Refused(f"invalid_{role}_file", message, f"{role}_file")
     return rows
-
-
-class _Imitation:
-    """Supervised fine-tuning: every assistant turn of weight 1 is learnt."""
-
-    def __init__(self, run: Run) -> None:
-        from groundtune.training.objectives import TokenHits, causal_with
-
-        self.hits = TokenHits()
-        self.objective: Objective = causal_with(self.hits)
-
-    def batches(self, rows: Sequence[Any], size: int, epochs: int, seed: int) -> Any:
-        return ExampleSteps(rows, rows_per_step=size, batch_tokens=BATCH_TOKENS, epochs=epochs, seed=seed)
-
-    def refer(self, *batches: Any) -> None:
-        """There is no reference."""
-
-    def figures(self) -> dict[str, float]:
-        share = self.hits.take()
-        return {} if share is None else {"mean_token_accuracy": share}
-
-    def measure(self, model: Any, held_out: Any, numbers: Sequence[int] | None) -> dict[str, float]:
-        from groundtune.training.objectives import TokenHits, causal_with, mean_loss
-
-        hits = TokenHits()
-        rows = held_out.rows if numbers is None else [held_out.rows[n] for n in numbers]
-        chosen = ExampleSteps(rows, rows_per_step=len(rows), batch_tokens=BATCH_TOKENS, epochs=1, seed=0)
-        return {"loss": mean_loss(model, chosen, causal_with(hits)), "mean_token_accuracy": hits.take() or 0.0}
-
-
-class _Preference:
-    """DPO over pairs, against the model as it was."""
-
-    def __init__(self, run: Run) -> None:
-        from groundtune.training.dpo import PairFigures, dpo
-
-        self.run, self.beta = run, float(run.numbers["beta"])
-        self.seen = PairFigures()
-        self.objective: Objective = dpo(self.beta, self.seen)
-
-    def batches(self, rows: Sequence[Any], size: int, epochs: int, seed: int) -> Any:
-        from groundtune.training.dpo import PairSteps
-
-        return PairSteps(rows, rows_per_step=size, batch_tokens=BATCH_TOKENS, epochs=epochs, seed=seed)
-
-    def refer(self, *batches: Any) -> None:
-        """Take the reference once, and keep it: a job that goes on must have the same numbers to the last bit."""
-        from safetensors.torch import load_file, save_file
-
-        from groundtune.training.dpo import take_reference
-
-        kept = self.run.folder / REFERENCE
-        own = [b for b in batches if b is not None]
-        if not kept.exists():
-            for one in own:
-                take_reference(self.run.model, one, batch_tokens=BATCH_TOKENS)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            half = kept.with_name(f"{kept.name}.part")
-            save_file({str(n): one.reference_PS for n, one in enumerate(own)}, half)
-            half.replace(kept)
-        found = load_file(kept)
-        for n, one in enumerate(own):
-            one.reference_PS = found[str(n)]
-
-    def figures(self) -> dict[str, float]:
-        return self.seen.take()
-
-    def measure(self, model: Any, held_out: Any, numbers: Sequence[int] | None) -> dict[str, float]:
-        from groundtune.training.dpo import PairFigures, dpo
-        from groundtune.training.objectives import mean_loss
-
-        seen = PairFigures()
-        chosen: Any = held_out if numbers is None else [held_out.batch(list(numbers))]
-        return {"loss": mean_loss(model, chosen, dpo(self.beta, seen)), **seen.take()}
 
 
 # ---------------------------------------------------------------- the end

@@ -165,9 +165,9 @@ def train(jobs: Jobs, job: Body) -> None:
 
 def tidy(folder: Path) -> None:
     """Remove what only an unfinished job needs."""
-    from groundtune.training.trainer import discard_checkpoints
-
     if (folder / RUN).exists():
+        from groundtune.training.trainer import discard_checkpoints
+
         discard_checkpoints(folder / RUN)
     for role in ("training", "validation"):
         (folder / role).unlink(missing_ok=True)

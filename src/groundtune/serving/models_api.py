@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from groundtune.serving import job_models
 from groundtune.serving.answers import generators_of
 from groundtune.serving.catalog import shown
-from groundtune.serving.errors import ApiError, no_such_model
 from groundtune.serving.state import serving_of
 
 router = APIRouter(tags=["models"])
@@ -35,11 +34,7 @@ def delete_model(request: Request, model: str) -> dict[str, Any]:
     """Delete a tuned model, weights and all."""
     serving = serving_of(request)
     body = serving.store.get("model", model)
-    if body is None:
-        if any(own["id"] == model for own in serving.catalog.all()):
-            raise ApiError(403, f"The model `{model}` is not a tuned one: it cannot be deleted.", param="model", code="model_not_deletable")  # fmt: skip
-        raise no_such_model(model)
-    generators_of(request).engines.forget(str(serving.folder / body["folder"]))
-    serving.store.remove("model", model)
-    shutil.rmtree(serving.folder / body["folder"], ignore_errors=True)
+    job_models.delete_model(serving, model)
+    if body is not None:
+        generators_of(request).engines.forget(str(serving.folder / body["folder"]))
     return {"id": model, "object": "model", "deleted": True}

@@ -11,11 +11,13 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from groundtune.serving import moderation
-from groundtune.serving.errors import bad_request, elsewhere
+from groundtune.serving.access import admit
+from groundtune.serving.errors import bad_request
 from groundtune.serving.ids import new_id
+from groundtune.serving.passing import Passing
 from groundtune.serving.state import serving_of
 
-router = APIRouter(tags=["moderations"])
+router = APIRouter(tags=["moderations"], route_class=Passing)
 #: texts of a request, characters of all of them
 MOST, LONGEST = 2048, 1_000_000
 
@@ -48,13 +50,13 @@ class CreateModeration(_Part):
 @router.post("/moderations")
 def create_moderation(request: Request, wanted: CreateModeration) -> dict[str, Any]:
     """Judge texts, each on its own; the parts of a message are one text."""
-    if serving_of(request).catalog.resolve(wanted.model, "moderation").kind == "remote":
-        raise elsewhere(wanted.model)
+    model = serving_of(request).catalog.resolve(wanted.model, "moderation")
     texts = _texts(wanted.input)
     if len(texts) > MOST or sum(map(len, texts)) > LONGEST:
         message = f"Invalid 'input': at most {MOST} texts with {LONGEST} characters together are taken."
         raise bad_request(message, param="input", code="invalid_value")
-    results = [moderation.shown(moderation.moderate(text)) for text in texts]
+    with admit(request, model, 0):
+        results = [moderation.shown(moderation.moderate(text)) for text in texts]
     return {"id": new_id("moderation"), "model": wanted.model, "results": results}
 
 

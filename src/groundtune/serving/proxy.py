@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request
@@ -25,8 +25,8 @@ from groundtune.serving.errors import ApiError
 from groundtune.serving.relay import EventTooLargeError, Passage, events
 from groundtune.serving.store import Body
 from groundtune.serving.ticketed import TicketedStream
+from groundtune.serving.unless_gone import unless_gone
 
-T = TypeVar("T")
 #: seconds to connect, and between two parts of an answer
 CONNECT_SECONDS, SILENT_SECONDS = 10.0, 600.0
 #: bytes of an answer in one piece, and of an error
@@ -80,7 +80,7 @@ async def _forward(request: Request, model: Model, body: Body, ticket: Ticket) -
     passage = Passage(model.name, ticket, wants_usage=wants_usage)
     try:
         sent = client.build_request("POST", base + path, content=json.dumps(payload).encode(), headers=headers)
-        answer = await _unless_gone(request, client.send(sent, stream=True))
+        answer = await unless_gone(request, client.send(sent, stream=True))
         try:
             if answer.status_code == 200 and answer.headers.get("content-type", "").startswith("text/event-stream"):
                 stream = _relayed(answer, passage, shown(base))
@@ -89,7 +89,7 @@ async def _forward(request: Request, model: Model, body: Body, ticket: Ticket) -
                     stream, ticket, finish=answer.aclose, media_type="text/event-stream", headers=more
                 )
             largest = LARGEST_ANSWER if answer.is_success else LARGEST_ERROR
-            content = await _unless_gone(request, _read(answer, largest))
+            content = await unless_gone(request, _read(answer, largest))
         except BaseException:
             await answer.aclose()
             raise
@@ -102,6 +102,13 @@ async def _forward(request: Request, model: Model, body: Body, ticket: Ticket) -
     result = JSONResponse(passage.whole(found))
     await ticket.aclose()
     return result
+
+
+async def close_client(app: FastAPI) -> None:
+    """Let go of the connections to other endpoints."""
+    client: httpx.AsyncClient | None = getattr(app.state, "upstream", None)
+    if client is not None:
+        await client.aclose()
 
 
 def _client(app: FastAPI) -> httpx.AsyncClient:
@@ -134,28 +141,6 @@ def _key(model: Model) -> str:
 def _misconfigured(message: str) -> ApiError:
     """What only whoever runs the server can mend."""
     return ApiError(500, message, type="server_error", headers={"x-should-retry": "false"})
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Its result, unless the client goes away first: then it is stopped, and the connection with it.
-
-    Raises:
-        ClientDisconnect: the client went away.
-    """
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    task, left = asyncio.ensure_future(work), asyncio.ensure_future(gone())
-    try:
-        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        task.cancel(), left.cancel()
-        await asyncio.gather(task, left, return_exceptions=True)
 
 
 async def _read(answer: httpx.Response, largest: int) -> bytes:

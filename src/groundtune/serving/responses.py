@@ -171,7 +171,7 @@ def _called(call: Called) -> dict[str, Any]:
 def _usage(answers: Answers) -> dict[str, Any]:
     read, written = answers.prompt_tokens, answers.completion_tokens
     return {
-        "input_tokens": read, "input_tokens_details": {"cached_tokens": answers.cached_tokens, "cache_write_tokens": 0},
+        "input_tokens": read, "input_tokens_details": {"cached_tokens": answers.cached(), "cache_write_tokens": 0},
         "output_tokens": written, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": read + written,
     }  # fmt: skip
 

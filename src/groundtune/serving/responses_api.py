@@ -17,12 +17,13 @@ from groundtune.generation.sampling import Sampling
 from groundtune.records import Message
 from groundtune.serving import chat_request
 from groundtune.serving import response_request as asked
-from groundtune.serving.answers import Answers, Ask, of_system, of_weights, unless_gone
+from groundtune.serving.answers import Answers, Ask, note, of_system, of_weights
 from groundtune.serving.catalog import Model
 from groundtune.serving.chat import CallReader
 from groundtune.serving.chat_request import CALL, unsupported
 from groundtune.serving.errors import ApiError, bad_request, from_ours, no_such
 from groundtune.serving.pages import listed
+from groundtune.serving.passing import Passing
 from groundtune.serving.response_request import CreateResponse
 from groundtune.serving.response_search import Found, search
 from groundtune.serving.responses import Reply
@@ -30,8 +31,9 @@ from groundtune.serving.sampling_request import room_for, sampling_changes
 from groundtune.serving.sse import streamed
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import Body, Order, Page
+from groundtune.serving.unless_gone import unless_gone
 
-router = APIRouter(tags=["responses"])
+router = APIRouter(tags=["responses"], route_class=Passing)
 
 
 @router.post("/responses")
@@ -53,11 +55,12 @@ async def create_response(request: Request, wanted: CreateResponse) -> Any:
         messages = found.messages
     if wanted.instructions is not None:
         messages = [Message("developer", wanted.instructions), *messages]
+    note(request, wanted, messages)
     reply, begun = await _begun(request, wanted, model, messages, found)
     if wanted.stream:
         stack = AsyncExitStack()
         answers = await stack.enter_async_context(begun)
-        return streamed(_events(reply, answers, stack, serving, items), done=False)
+        return streamed(_events(reply, answers, serving, items), stack, done=False)
     return await unless_gone(request, _whole(reply, begun, serving, items))
 
 
@@ -112,38 +115,37 @@ async def _whole(
 
 
 async def _events(
-    reply: Reply, answers: Answers, stack: AsyncExitStack, serving: Serving, items: list[dict[str, Any]]
+    reply: Reply, answers: Answers, serving: Serving, items: list[dict[str, Any]]
 ) -> AsyncIterator[bytes]:
-    async with stack:
-        yield reply.say("response.created", response=reply.body("in_progress"))
-        yield reply.say("response.in_progress", response=reply.body("in_progress"))
-        for one in reply.search_events():
-            yield one
-        begun, index = False, 1 if reply.found else 0
-        try:
-            async for _, piece in answers:
-                text, new = reply.add(piece.text, piece.tokens, bool(piece.finish))
-                if not begun and (text or (piece.finish and not reply.calls)):
-                    begun = True
-                    for one in reply.text_begins():
-                        yield one
-                if text:
-                    yield reply.text_delta(text, piece.tokens)
-                if piece.finish and begun:
-                    for one in reply.text_ends(answers):
-                        yield one
-                for number, call in enumerate(new, len(reply.calls) - len(new)):
-                    for one in reply.call_events(call, index + number + begun):
-                        yield one
-        except (ApiError, GroundtuneError) as error:
-            fault = error if isinstance(error, ApiError) else from_ours(error)
-            yield reply.say("error", code=fault.code or fault.type, message=fault.message, param=fault.param)
-            failed = {
-                "code": "server_error" if fault.status >= 500 else "rate_limit_exceeded",
-                "message": fault.message,
-            }
-            yield reply.say("response.failed", response=reply.body("failed", answers, failed))
-            return
+    yield reply.say("response.created", response=reply.body("in_progress"))
+    yield reply.say("response.in_progress", response=reply.body("in_progress"))
+    for one in reply.search_events():
+        yield one
+    begun, index = False, 1 if reply.found else 0
+    try:
+        async for _, piece in answers:
+            text, new = reply.add(piece.text, piece.tokens, bool(piece.finish))
+            if not begun and (text or (piece.finish and not reply.calls)):
+                begun = True
+                for one in reply.text_begins():
+                    yield one
+            if text:
+                yield reply.text_delta(text, piece.tokens)
+            if piece.finish and begun:
+                for one in reply.text_ends(answers):
+                    yield one
+            for number, call in enumerate(new, len(reply.calls) - len(new)):
+                for one in reply.call_events(call, index + number + begun):
+                    yield one
+    except (ApiError, GroundtuneError) as error:
+        fault = error if isinstance(error, ApiError) else from_ours(error)
+        yield reply.say("error", code=fault.code or fault.type, message=fault.message, param=fault.param)
+        failed = {
+            "code": "server_error" if fault.status >= 500 else "rate_limit_exceeded",
+            "message": fault.message,
+        }
+        yield reply.say("response.failed", response=reply.body("failed", answers, failed))
+        return
     body = reply.body(_status(answers), answers)
     await run_in_threadpool(_keep, serving, reply, body, items)
     yield reply.say(f"response.{body['status']}", response=body)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
+from anyio import CancelScope
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from groundtune.errors import GroundtuneError
 from groundtune.serving.errors import ApiError, from_ours
@@ -20,10 +23,26 @@ def event(body: dict[str, Any], name: str = "") -> bytes:
     return f"{head}data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
 
 
-def streamed(events: AsyncIterator[bytes], *, done: bool = True) -> StreamingResponse:
+class _Events(StreamingResponse):
+    """Closes what its answer holds when it ends: whole, broken off, or never begun."""
+
+    def __init__(self, content: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+        super().__init__(content, media_type="text/event-stream", headers=_HEADERS)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with CancelScope(shield=True):
+                await self._held.aclose()
+
+
+def streamed(events: AsyncIterator[bytes], held: AsyncExitStack, *, done: bool = True) -> StreamingResponse:
     """An answer of events; what goes wrong on the way becomes an event, since the status is already sent.
 
     Args:
+        held: closed at the end.
         done: end with ``[DONE]``.
     """
 
@@ -38,4 +57,4 @@ def streamed(events: AsyncIterator[bytes], *, done: bool = True) -> StreamingRes
         if done:
             yield b"data: [DONE]\n\n"
 
-    return StreamingResponse(all_of_them(), media_type="text/event-stream", headers=_HEADERS)
+    return _Events(all_of_them(), held)

@@ -26,6 +26,7 @@ Body = dict[str, Any]
 Order = Literal["asc", "desc"]
 #: seconds that a writer waits for another
 _PATIENCE = 30
+_READS = "groundtune_reads"
 
 
 class Base(DeclarativeBase):
@@ -109,7 +110,8 @@ class Store:
             ) from None
         if sqlite:
             event.listen(self.engine, "connect", _sqlite_settings)
-            event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            event.listen(self.engine, "begin", _begin)
+        self._reading = self.engine.execution_options(**{_READS: True})
         try:
             from groundtune.serving.migrations import upgrade
 
@@ -125,9 +127,9 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction: committed at the end, undone by an exception."""
-        with Session(self.engine) as session, session.begin():
+    def session(self, *, reads: bool = False) -> Iterator[Session]:
+        """A transaction: committed at the end, undone by an exception; one that only reads waits for no writer."""
+        with Session(self._reading if reads else self.engine) as session, session.begin():
             yield session
 
     # ---------------------------------------------------------------- one object
@@ -157,7 +159,7 @@ class Store:
 
     def get(self, kind: str, id: str, *, parent: str = "") -> Body | None:
         """An object's body."""
-        with self.session() as session:
+        with self.session(reads=True) as session:
             row = _find(session, kind, id, parent)
             return dict(row.body) if row else None
 
@@ -224,7 +226,7 @@ class Store:
             fits: keeps only bodies of which it is true.
         """
         down = order == "desc"
-        with self.session() as session:
+        with self.session(reads=True) as session:
             query = select(Row).where(Row.kind == kind, Row.parent == parent)
             for cursor, later in ((after, not down), (before, down)):
                 mark = _find(session, kind, cursor, parent) if cursor else None
@@ -249,7 +251,7 @@ class Store:
             query = query.where(Row.parent == parent)
         if states:
             query = query.where(Row.state.in_(states))
-        with self.session() as session:
+        with self.session(reads=True) as session:
             return [dict(body) for body in session.scalars(query)]
 
     def count(self, kind: str, *, parent: str | None = None, states: Sequence[str] = ()) -> int:
@@ -259,7 +261,7 @@ class Store:
             query = query.where(Row.parent == parent)
         if states:
             query = query.where(Row.state.in_(states))
-        with self.session() as session:
+        with self.session(reads=True) as session:
             return int(session.scalar(query) or 0)
 
 
@@ -273,6 +275,12 @@ def _add_missing(session: Session, objects: Sequence[New]) -> None:
 def _find(session: Session, kind: str, id: str, parent: str, *, lock: bool = False) -> Row | None:
     query = select(Row).where(Row.kind == kind, Row.id == id, Row.parent == parent)
     return session.scalar(query.with_for_update() if lock else query)
+
+
+def _begin(connection: Any) -> None:
+    """A transaction that will write takes SQLite's lock at once: taken later, it could be refused without waiting."""
+    reads = connection.get_execution_options().get(_READS)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
 def _sqlite_settings(connection: Any, _: Any) -> None:

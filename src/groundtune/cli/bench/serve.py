@@ -210,5 +210,5 @@ def _tell(ours: dict[str, Any], peers: dict[str, Any], ratios: dict[str, Any], l
             say(f"{_NAMES[name]:<42}{level:>8}{f['tokens_per_second']:>10,.0f}{f['first_token_seconds_p50']:>15.3f} s{f['first_token_seconds_p95']:>7.3f} s{f['same_text_share']:>11.0%}")  # fmt: skip
         say(f"{'':<42}{'memory':>8}{found['memory_bytes'] / 1e6:>10,.0f} MB")
     for name, ratio in ratios.items():
-        for level in levels:
-            say(f"ours / {_NAMES[name]} at {level}: {ratio[f'tokens_per_second_at_{level}']:.2f} x tokens/s, {ratio[f'first_token_seconds_p50_at_{level}']:.2f} x time to the first token")  # fmt: skip
+        for clients in levels:
+            say(f"ours / {_NAMES[name]} at {clients}: {ratio[f'tokens_per_second_at_{clients}']:.2f} x tokens/s, {ratio[f'first_token_seconds_p50_at_{clients}']:.2f} x time to the first token")  # fmt: skip

@@ -1,0 +1,34 @@
+"""``/fine_tuning/alpha/graders/run`` and ``/validate`` (OpenAI's Graders API). ``app.state.judge`` is what asks judging models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from groundtune.retrieval.embedding import open_embedder
+from groundtune.serving.grader_requests import RunGrader, ValidateGrader, check_grader
+from groundtune.serving.graders import run_grader
+from groundtune.serving.state import serving_of
+
+router = APIRouter(tags=["fine-tuning"])
+
+
+@router.post("/fine_tuning/alpha/graders/validate")
+def validate_grader(request: Request, wanted: ValidateGrader) -> dict[str, Any]:
+    """The grader as it was given, if it can be run."""
+    check_grader(wanted.grader)
+    return {"grader": wanted.grader.model_dump(exclude_unset=True)}
+
+
+@router.post("/fine_tuning/alpha/graders/run")
+def run(request: Request, wanted: RunGrader) -> dict[str, Any]:
+    """Grade one sample."""
+    check_grader(wanted.grader)
+    setup = serving_of(request).setup
+
+    def embed(texts: Any) -> Any:
+        return open_embedder(setup.workspace, setup.config.index.embedder).embed(texts)
+
+    judge = getattr(request.app.state, "judge", None)
+    return run_grader(wanted.grader, wanted.item, wanted.model_sample, embed=embed, judge=judge)
