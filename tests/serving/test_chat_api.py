@@ -91,7 +91,7 @@ def test_a_dropped_stream_stops_computing(client: Any, app: Any) -> None:
     stream = ask(client, stream=True, max_tokens=400, logit_bias={"0": -100})
     next(iter(stream))
     stream.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while app.state.generators.engines.load[1] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert app.state.generators.engines.load == (1, 0, 0)
@@ -101,7 +101,7 @@ def test_a_dropped_stream_stops_computing(client: Any, app: Any) -> None:
 def test_a_whole_answer_nobody_waits_for_stops_computing(client: Any, app: Any, model: str) -> None:
     with pytest.raises(openai.APITimeoutError):
         ask(client.with_options(timeout=0.3), model=model, max_tokens=400, n=20, logit_bias={"0": -100})
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while app.state.generators.engines.load[1] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert app.state.generators.engines.load[1:] == (0, 0)

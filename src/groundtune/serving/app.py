@@ -24,6 +24,7 @@ from groundtune import __version__
 from groundtune.errors import GroundtuneError
 from groundtune.serving.access import Access
 from groundtune.serving.answers import Generators
+from groundtune.serving.batches import coming_batch_files
 from groundtune.serving.errors import ApiError, bad_request, from_ours
 from groundtune.serving.gate import Gate
 from groundtune.serving.ids import new_id
@@ -37,7 +38,7 @@ from groundtune.serving.state import Serving
 #: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
     "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
-    "vector_stores_api", "jobs_api", "permissions_api", "graders_api",
+    "vector_stores_api", "jobs_api", "permissions_api", "graders_api", "batches_api",
 )  # fmt: skip
 #: the same, below ``/``
 BESIDE = ("metrics", "usage_page")
@@ -63,7 +64,7 @@ def create_app(serving: Serving) -> FastAPI:
     app.state.access = Access(serving)
     app.state.metrics = Metrics(serving.store, app.state.access)
     app.state.jobs = Jobs(serving)
-    serving.files.tidy(coming_files(serving))
+    serving.files.tidy([*coming_files(serving), *coming_batch_files(serving)])
     for name in ROUTES:
         app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
     for name in BESIDE:

@@ -25,13 +25,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from groundtune.errors import ConfigError
 from groundtune.serving.access import ANONYMOUS, Caller
 from groundtune.serving.errors import ApiError
-from groundtune.serving.keys import Limits, any_key, find_group, find_key, in_force, in_part
+from groundtune.serving.keys import Limits, all_keys, any_key, find_group, find_key, in_force, in_part
 from groundtune.serving.state import Serving
+from groundtune.serving.store import Body, Store
 
 #: paths that need no key
 OPEN = frozenset({"/healthz"})
 #: paths that people open in a browser, which asks for a name and a password: the key is the password
 BROWSED = frozenset({"/usage", "/metrics"})
+#: where a request of the server itself, on behalf of somebody, says whose it is; no client can fill it
+CALLER = "groundtune.caller"
 #: threads that look keys up, apart from those that generate
 _THREADS = 8
 
@@ -79,6 +82,10 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
+        if scope.get(CALLER) is not None:
+            scope.setdefault("state", {})["caller"] = scope[CALLER]
+            await self.app(scope, receive, send)
+            return
         try:
             caller = await anyio.to_thread.run_sync(
                 self.caller, headers, scope["method"], scope["path"] in BROWSED, limiter=self._threads
@@ -116,9 +123,7 @@ class Gate:
         if not in_force(body, time.time()):
             what = "been revoked" if body["revoked_at"] is not None else "expired"
             raise _refused(f"The API key {in_part(key)} has {what}.", browsed)
-        group = find_group(self.store, body["group"]) if body["group"] else None
-        limits = Limits.of(group) if group else Limits()
-        return Caller(body["id"], body["name"], body["admin"], body["group"], Limits.of(body), limits)
+        return _caller(self.store, body)
 
     def _check_browser(self, headers: Headers, method: str) -> None:
         name = _host_name(headers.get("host", ""))
@@ -135,6 +140,20 @@ class Gate:
         if (origin is not None and origin.lower() != own) or foreign:
             message = "This server has no keys, so it does not answer to web pages of other sites."
             raise ApiError(403, message, code="origin_not_allowed")
+
+
+def _caller(store: Store, key: Body) -> Caller:
+    group = find_group(store, key["group"]) if key["group"] else None
+    limits = Limits.of(group) if group else Limits()
+    return Caller(key["id"], key["name"], key["admin"], key["group"], Limits.of(key), limits)
+
+
+def caller_by_id(store: Store, id: str) -> Caller | None:
+    """Who asked for something that is done later; None where the key is no longer in force."""
+    if id == ANONYMOUS:
+        return None if any_key(store) else Caller(ANONYMOUS, ANONYMOUS, admin=True)
+    key = next((body for body in all_keys(store) if body["id"] == id), None)
+    return _caller(store, key) if key is not None and in_force(key, time.time()) else None
 
 
 def _presented(headers: Headers, browsed: bool) -> str:
