@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -445,9 +446,9 @@ def test_killed_anywhere_a_job_ends_in_the_same(kind: str, tiny_model_path: Path
     started = time.monotonic()
     assert worker(undisturbed, first).wait(300) == 0 and undisturbed.get(first)["status"] == "succeeded"
     seconds = time.monotonic() - started
-    rng, killed, wanted = random.Random(kind), 0, 20 if PROVE else 2
+    rng, killed, wanted, numbered = random.Random(kind), 0, 20 if PROVE else 2, count()
     while killed < wanted:
-        jobs = opened(tmp_path / f"killed-{killed}", tiny_model_path)
+        jobs = opened(tmp_path / f"killed-{next(numbered)}", tiny_model_path)
         id = job_on(jobs, training, held_out, method=method, hyperparameters=None)
         moments = (rng.uniform(0.2, 1.0) * seconds for _ in range(wanted - killed))
         killed += kill_until_done(jobs, id, moments)
