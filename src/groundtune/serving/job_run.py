@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 #: tokens of a step that the methods' learning rates were chosen for
 _USUAL_TOKENS = 1024
-#: DPO moves a model that already answers well: a tenth of the rate of imitation, as the paper's authors use
+#: of the rate of imitation, for DPO. Tried with the bundled model on 64 pairs, batches of 1 and 8, 0.02 to 0.5: up to 0.1 held-out
+#: chosen answers get likelier while rejected ones get unlikelier; from 0.2 on both fall
 DPO_SHARE = 0.1
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
 
