@@ -348,8 +348,7 @@ def test_what_is_wrong_is_refused(client: Any, filled: Any) -> None:
         (file, {"file_id": id, "chunking_strategy": {"type": "other"}}), (file, {"file_id": id, "attributes": {"a": "x" * 513}}),
         (file, {"file_id": id, "attributes": {"a": [1]}}), (file, {"file_id": id, "attributes": {"k" * 65: 1}}),
         (file, {"file_id": id, "attributes": {str(n): 1 for n in range(17)}}),
-        (batches, {"file_ids": [id], "files": [{"file_id": id}]}), (batches, {"files": [{"file_id": id}], "attributes": {"a": 1}}),
-        (batches, {"file_ids": [id] * 2001}),
+        (batches, {"file_ids": [id] * 2001}), (batches, {"files": [{"file_id": id, "colour": 1}]}),
         (search, {}), (search, {"query": ""}), (search, {"query": []}), (search, {"query": "x", "max_num_results": 0}),
         (search, {"query": "x", "max_num_results": 51}), (search, {"query": "x", "ranking_options": {"ranker": "best"}}),
         (search, {"query": "x", "ranking_options": {"score_threshold": 1.1}}), (search, {"query": "x", "page": 2}),
@@ -398,3 +397,15 @@ def test_a_hostile_file_name_stays_a_name(client: Any, serving: Serving, tmp_pat
     folder = serving.folder / "vector_stores" / store.id
     assert [p.suffix for p in folder.iterdir()] == [".parquet"]
     assert found(client, store, "canteen")
+
+
+def test_a_batch_of_ids_and_of_files_with_settings_of_their_own(client: Any) -> None:
+    ids = [upload(client, name) for name in DOCS]
+    store = client.vector_stores.create()
+    own = {"file_id": ids[1], "attributes": {"from": "file"}}
+    batch = client.vector_stores.file_batches.create(
+        store.id, file_ids=ids[:2], files=[own, {"file_id": ids[2]}], attributes={"from": "batch"}
+    )
+    assert batch.file_counts.total == 3
+    found = {f.id: f.attributes["from"] for f in client.vector_stores.files.list(store.id)}
+    assert found == {ids[0]: "batch", ids[1]: "file", ids[2]: "batch"}

@@ -105,30 +105,26 @@ class UpdateFile(_Part):
 
 
 class CreateBatch(_Part):
-    """Files to put into a store together: ids that share attributes and strategy, or files with their own."""
+    """Files to put into a store together: ids that share attributes and strategy, files with their own, or both.
+
+    A file that stands in both has what its own item says; what that leaves open is the batch's.
+    """
 
     file_ids: Annotated[list[FileId], Field(max_length=MOST_FILES)] | None = None
     files: Annotated[list[CreateFile], Field(max_length=MOST_FILES)] | None = None
     attributes: Attributes | None = None
     chunking_strategy: Chunking | None = None
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> CreateBatch:
-        if self.files is not None:
-            for name in ("file_ids", "attributes", "chunking_strategy"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"'{name}' cannot stand beside 'files', whose items have their own")
-        return self
-
     @property
     def wanted(self) -> list[CreateFile]:
         """Every file with what holds for it."""
-        if self.files is not None:
-            return self.files
-        return [
-            CreateFile(file_id=id, attributes=self.attributes, chunking_strategy=self.chunking_strategy)
-            for id in self.file_ids or []
+        shared = {"attributes": self.attributes, "chunking_strategy": self.chunking_strategy}
+        ids = [CreateFile(file_id=id, **shared) for id in self.file_ids or []]
+        own = [
+            file.model_copy(update={name: value for name, value in shared.items() if getattr(file, name) is None})
+            for file in self.files or []
         ]
+        return list({file.file_id: file for file in (*ids, *own)}.values())
 
 
 class Ranking(_Part):
