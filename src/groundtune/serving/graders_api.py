@@ -10,8 +10,9 @@ from groundtune.retrieval.embedding import open_embedder
 from groundtune.serving.grader_requests import RunGrader, ValidateGrader, check_grader
 from groundtune.serving.graders import run_grader
 from groundtune.serving.state import serving_of
+from groundtune.serving.strict_json import Strict
 
-router = APIRouter(tags=["fine-tuning"])
+router = APIRouter(tags=["fine-tuning"], route_class=Strict)
 
 
 @router.post("/fine_tuning/alpha/graders/validate")

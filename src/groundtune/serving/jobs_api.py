@@ -11,8 +11,9 @@ from groundtune.serving.job_request import CreateJob
 from groundtune.serving.jobs import Jobs
 from groundtune.serving.pages import listed
 from groundtune.serving.store import Body
+from groundtune.serving.strict_json import Strict
 
-router = APIRouter(tags=["fine-tuning"])
+router = APIRouter(tags=["fine-tuning"], route_class=Strict)
 #: most objects of a page
 _MOST = 100
 

@@ -27,6 +27,8 @@ Order = Literal["asc", "desc"]
 #: seconds that a writer waits for another
 _PATIENCE = 30
 _READS = "groundtune_reads"
+#: letters of an id
+_LONGEST_ID = 255
 
 
 class Base(DeclarativeBase):
@@ -40,9 +42,9 @@ class Row(Base):
     number: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
     )
-    id: Mapped[str] = mapped_column(String(255))
+    id: Mapped[str] = mapped_column(String(_LONGEST_ID))
     kind: Mapped[str] = mapped_column(String(40))
-    parent: Mapped[str] = mapped_column(String(255), default="")
+    parent: Mapped[str] = mapped_column(String(_LONGEST_ID), default="")
     state: Mapped[str] = mapped_column(String(40), default="")
     created_at: Mapped[int] = mapped_column(BigInteger)
     body: Mapped[Body] = mapped_column(JSON)
@@ -273,8 +275,15 @@ def _add_missing(session: Session, objects: Sequence[New]) -> None:
 
 
 def _find(session: Session, kind: str, id: str, parent: str, *, lock: bool = False) -> Row | None:
+    if not _may_be_id(id) or not _may_be_id(parent):
+        return None
     query = select(Row).where(Row.kind == kind, Row.id == id, Row.parent == parent)
     return session.scalar(query.with_for_update() if lock else query)
+
+
+def _may_be_id(id: str) -> bool:
+    """Whether an id could be in the table: databases differ in what they say of others."""
+    return len(id) <= _LONGEST_ID and id.isprintable()
 
 
 def _begin(connection: Any) -> None:
