@@ -132,7 +132,9 @@ def test_ids_in_bodies(http: httpx.Client, id: str) -> None:
     refused(http.post("/v1/batches", json=batch), 404)
 
 
-@pytest.mark.parametrize("limit", ["-1", "0", "99999999999999999999999", "1e3", "NaN", "", "²", "٣", "-0", "9" * 5000, "%00"])
+@pytest.mark.parametrize(
+    "limit", ["-1", "0", "99999999999999999999999", "1e3", "NaN", "", "²", "٣", "-0", "9" * 5000, "%00"]
+)
 def test_limits(http: httpx.Client, limit: str) -> None:
     for path in ("/v1/files", "/v1/batches", "/v1/vector_stores", "/v1/fine_tuning/jobs", "/v1/chat/completions"):
         answer = http.get(f"{path}?limit={limit}")
@@ -180,7 +182,9 @@ def test_forms(http: httpx.Client, form: str) -> None:
     refused(http.post("/v1/uploads/upload_1/parts", content=form.encode(), headers={"content-type": "multipart/form-data; boundary=b"}), 404)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "a\\ud800b", "a" * 20_000, "a%0d%0ab", "‮gpj.exe", " ", "a/b\\\\c"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "a\\ud800b", "a" * 20_000, "a%0d%0ab", "‮gpj.exe", " ", "a/b\\\\c"]
+)
 def test_file_names_are_texts(http: httpx.Client, name: str) -> None:
     form = part("file", "{}", f'; filename="{name}"') + part("purpose", "batch") + "--b--\r\n"
     for charset in ("", "; charset=unicode_escape", "; charset=utf-16", "; charset=nonsense"):
@@ -225,7 +229,9 @@ def test_headers(http: httpx.Client, headers: dict[str, str]) -> None:
     assert 400 <= answer.status_code < 500
 
 
-@pytest.mark.parametrize("host", ["[::1", "a b", "localhost:99999999", "localhost:x", "", "\xff", "127.0.0.1/../x", "a@localhost"])
+@pytest.mark.parametrize(
+    "host", ["[::1", "a b", "localhost:99999999", "localhost:x", "", "\xff", "127.0.0.1/../x", "a@localhost"]
+)
 def test_host_names(url: str, http: httpx.Client, host: str) -> None:
     for body in (ASK, {"model": "prompt", "messages": ASK["messages"], "max_tokens": 4}):
         answer = http.post("/v1/chat/completions", json=body, headers=[(b"host", host.encode("latin-1"))])
@@ -236,7 +242,11 @@ def test_host_names(url: str, http: httpx.Client, host: str) -> None:
 
 
 def schema(given: Any) -> dict[str, Any]:
-    return {**ASK, "max_tokens": 30, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": given}}}
+    return {
+        **ASK,
+        "max_tokens": 30,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": given}},
+    }
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -283,7 +293,9 @@ def test_schemas(http: httpx.Client, given: Any) -> None:
         assert choice["finish_reason"] == "length" or json.loads(choice["message"]["content"]) is not None
     else:
         refused(answer)
-    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": given}}}}]
+    tools = [
+        {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": given}}}}
+    ]
     answer = http.post("/v1/chat/completions", json={**ASK, "tools": tools, "tool_choice": "required"})
     assert answer.status_code == 200 or refused(answer)
     assert time.perf_counter() - began < 60

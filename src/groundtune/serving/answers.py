@@ -262,7 +262,7 @@ async def of_system(
         answers, asked = Answers(request, n, ticket), list[Asked]()
         for number in range(n):
             seed = changes.get("seed")
-            one = Asked({**changes, **({"seed": seed + number} if seed is not None else {})})
+            one = Asked({**changes, **({"seed": seed % 2**64 + number} if seed is not None else {})})
             asked.append(one)
             sink = _Now(own.courier, answers.letters, number)
             own.threads.submit(_ask, system, messages, one, sink, answers, number)
