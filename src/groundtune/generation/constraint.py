@@ -14,6 +14,8 @@ from groundtune.errors import InputError
 from groundtune.generation.vocabulary import Vocabulary
 
 #: JSON without line breaks between its parts: small models else fill pages with spaces
+#: before, between and behind tool calls; any number of spaces of any kind would be pages of them, too
+_SPACE = r"/[ \n]{0,4}/"
 _COMPACT: Any = {"whitespace_flexible": False}
 
 
@@ -34,8 +36,8 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
     """JSON of a schema; of any object where it is None.
 
     Args:
-        trigger: as in :class:`Grammar`; white space may stand behind it.
-        end: what must stand behind the JSON, white space allowed between.
+        trigger: as in :class:`Grammar`; a little white space may stand behind it.
+        end: what must stand behind the JSON, a little white space allowed between.
         again: text behind which another such JSON may follow; "": there is only one.
 
     Raises:
@@ -47,9 +49,9 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
     try:
         if trigger or end:
             inner = json.dumps({"x-guidance": _COMPACT, **whole})
-            close = f" /\\s*/ {json.dumps(end)}" if end else ""
-            more = f" (/\\s*/ {json.dumps(again)} one)*" if again else ""
-            lark = f"start: one{more}\none: /\\s*/ body{close}\nbody: %json {inner}\n"
+            close = f" {_SPACE} {json.dumps(end)}" if end else ""
+            more = f" ({_SPACE} {json.dumps(again)} one)*" if again else ""
+            lark = f"start: one{more}\none: {_SPACE} body{close}\nbody: %json {inner}\n"
             text = llguidance.LLMatcher.grammar_from_lark(lark)
         else:
             text = llguidance.LLMatcher.grammar_from_json_schema(whole, defaults=_COMPACT)
