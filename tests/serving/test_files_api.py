@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,10 @@ def test_what_a_kill_left_half_is_gone_at_the_next_start(client: Any, serving: S
     file = upload(client)
     (serving.files.folder / "file-half.part").write_bytes(b"half")
     (serving.files.folder / "file-unknown").write_bytes(b"written, not known")
+    create_app(Serving.open(serving.setup))
+    assert len(list(serving.files.folder.iterdir())) == 3  # another server may be taking them in
+    for name in ("file-half.part", "file-unknown"):
+        os.utime(serving.files.folder / name, (time.time() - 3700,) * 2)
     create_app(Serving.open(serving.setup))
     assert [p.name for p in serving.files.folder.iterdir()] == [file.id]
     assert serving.files.path(file.id).read_bytes() == CONTENT

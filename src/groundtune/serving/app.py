@@ -7,6 +7,7 @@ counted and logged ``request_log``'s.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -16,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,16 +28,17 @@ from groundtune.serving.access import Access
 from groundtune.serving.answers import Generators
 from groundtune.serving.batches import coming_batch_files
 from groundtune.serving.described import describe
-from groundtune.serving.errors import ApiError, bad_request, from_ours
+from groundtune.serving.errors import ApiError, bad_request, from_ours, is_full
 from groundtune.serving.gate import Gate
 from groundtune.serving.ids import new_id
 from groundtune.serving.job_keeper import JobKeeper
 from groundtune.serving.jobs import Jobs, coming_files
 from groundtune.serving.metrics import Metrics
 from groundtune.serving.proxy import close_client
-from groundtune.serving.request_log import Observed
+from groundtune.serving.request_log import Observed, where
 from groundtune.serving.state import Serving
 
+log = logging.getLogger("groundtune.serving")
 #: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
     "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
@@ -73,6 +76,8 @@ def create_app(serving: Serving) -> FastAPI:
     describe(app)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(GroundtuneError, _our_error)
+    app.add_exception_handler(SQLAlchemyError, _database_error)
+    app.add_exception_handler(OSError, _disk_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_middleware(_Limited, serving=serving)
@@ -95,6 +100,19 @@ async def _api_error(request: Request, error: Any) -> JSONResponse:
 
 async def _our_error(request: Request, error: Any) -> JSONResponse:
     return _sent(from_ours(error))
+
+
+async def _database_error(request: Request, error: Any) -> JSONResponse:
+    """A database that is locked, full or gone: nothing of the request was kept, and it can be sent again."""
+    log.error("fault of the database: %s", where(error))
+    return _sent(ApiError(503, "The server's database does not answer.", type="server_error"))
+
+
+async def _disk_error(request: Request, error: Any) -> JSONResponse:
+    if not is_full(error):
+        raise error
+    log.error("fault of the disk: %s", where(error))
+    return _sent(ApiError(507, f"The server's disk does not take this: {error.strerror}.", type="server_error"))
 
 
 async def _invalid(request: Request, error: Any) -> JSONResponse:

@@ -14,20 +14,24 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from groundtune.serving.access import Caller
-from groundtune.serving.errors import ApiError
+from groundtune.serving.errors import ApiError, is_full
 from groundtune.serving.files import file_body
 from groundtune.serving.gate import CALLER, caller_by_id
 from groundtune.serving.state import Serving
 from groundtune.serving.store import Body, New
+from groundtune.serving.strict_json import parse
 
 BATCH = "batch"
 ENDPOINTS = ("/v1/responses", "/v1/chat/completions", "/v1/embeddings", "/v1/completions", "/v1/moderations")
@@ -66,20 +70,42 @@ class Batches:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        while True:
-            self.wake.clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(str(self.folder / "keeper.lock"))
+        try:
+            while True:
+                self.wake.clear()
+                if await self._mine(lock):
+                    await self._look()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.wake.wait(), _LOOK_SECONDS)
+        finally:
+            lock.release()
+
+    async def _mine(self, lock: FileLock) -> bool:
+        """Whether this server works them off: of several that share a folder one does."""
+        try:
+            if not lock.is_locked:
+                lock.acquire(timeout=0)
+        except (Timeout, OSError):
+            return False
+        return True
+
+    async def _look(self) -> None:
+        try:
             for body in await run_in_threadpool(self.store.all, BATCH, states=OPEN):
                 try:
                     await self._work(body)
-                except asyncio.CancelledError:
-                    raise
                 except Exception as error:  # one batch must not keep the others from their turn
+                    if isinstance(error, SQLAlchemyError) or is_full(error):
+                        raise
                     log.error("batch %s: %s", body["id"], type(error).__name__)
                     await self._fail(body, [_fault("server_error", f"The batch failed: {type(error).__name__}.", None)])
-            try:
-                await asyncio.wait_for(self.wake.wait(), _LOOK_SECONDS)
-            except TimeoutError:
-                continue
+        except (
+            SQLAlchemyError,
+            OSError,
+        ) as error:  # a database that does not answer, a full disk: the next look goes on there
+            log.error("the batches could not be looked after: %s", type(error).__name__)
 
     # ---------------------------------------------------------------- one batch
 
@@ -235,8 +261,8 @@ def check_file(path: Path, endpoint: str) -> tuple[list[dict[str, Any]], int]:
 
 def _line_fault(line: bytes, endpoint: str, seen: set[str]) -> tuple[str, str]:
     try:
-        row: Any = json.loads(line)
-    except ValueError:
+        row: Any = parse(line)
+    except ApiError:
         return "invalid_json_line", "This line is not parseable as valid JSON."
     if not isinstance(row, dict) or not isinstance(row.get("body"), dict):
         return "invalid_request", "This line has no object 'body'."

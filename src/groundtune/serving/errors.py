@@ -6,6 +6,7 @@ openai-python retries 408, 409, 429 and everything from 500 on by itself unless 
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from groundtune.errors import GroundtuneError
@@ -59,6 +60,11 @@ def no_such_model(name: str) -> ApiError:
     """404: no model of that name."""
     message = f"The model `{name}` does not exist or you do not have access to it."
     return ApiError(404, message, param="model", code="model_not_found")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk had no room, or may not be written to."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def from_ours(error: GroundtuneError) -> ApiError:

@@ -1,7 +1,7 @@
 """Files of the API: their bytes in a folder under ids of ours, what is known of them in the store.
 
 Bytes are on disk, whole, before the object is there, and go after it: a kill leaves at most bytes that nobody knows, which
-the next start removes. A client's file name is kept as text and never becomes a path.
+a later start removes. A client's file name is kept as text and never becomes a path.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ PURPOSES: tuple[str, ...] = get_args(Purpose)
 LARGEST = 512 * 2**20
 #: seconds that a file may be kept for, where it is to expire
 SHORTEST, LONGEST = 3_600, 2_592_000
+#: seconds after which bytes without an object are nobody's
+_UNKNOWN_SECONDS = 3_600
 
 
 class Files:
@@ -37,15 +39,15 @@ class Files:
         folder.mkdir(parents=True, exist_ok=True)
 
     def tidy(self, coming: Collection[str] = ()) -> None:
-        """Remove bytes that no object knows, and files whose time is over; for a start, before anybody uploads.
+        """Remove bytes that no object has known for an hour (another server may be taking them in), and files whose time is over.
 
         Args:
             coming: ids of files that another process may be writing now.
         """
         known = {*coming, *(f"{id}.part" for id in coming), *(body["id"] for body in self.store.all("file"))}
         for path in self.folder.iterdir():
-            if path.name not in known:
-                path.unlink()
+            if path.name not in known and path.stat().st_mtime < time.time() - _UNKNOWN_SECONDS:
+                path.unlink(missing_ok=True)
         for body in self.store.all("file"):
             if _expired(body):
                 self.delete(body["id"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -20,6 +22,8 @@ from groundtune.serving.state import serving_of
 from groundtune.serving.store import Store
 
 router = APIRouter(tags=["operation"])
+#: apart from the threads that requests take, which may all wait for the database
+_HEALTH = ThreadPoolExecutor(1, "health")
 #: different models that are counted by name; what comes after them is counted together
 MODELS, OTHER = 100, "(other)"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -104,10 +108,10 @@ def metrics(request: Request) -> Response:
 
 
 @router.get("/healthz", **gives(Health, also=503))
-def healthz(request: Request) -> JSONResponse:
+async def healthz(request: Request) -> JSONResponse:
     """200 while the database answers, else 503; nothing about what is served, since it needs no key."""
     try:
-        serving_of(request).store.count("file")
+        await asyncio.get_running_loop().run_in_executor(_HEALTH, serving_of(request).store.count, "file")
     except SQLAlchemyError:
         return JSONResponse({"status": "database unavailable"}, 503)
     return JSONResponse({"status": "ok"})

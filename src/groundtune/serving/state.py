@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import Request
 
 from groundtune.config import ServeConfig
+from groundtune.errors import WorkspaceError
 from groundtune.methods._setup import Setup
 from groundtune.serving.catalog import Catalog
 from groundtune.serving.files import Files
@@ -46,7 +47,12 @@ class Serving:
             ConfigError: the database's URL. WorkspaceError: it cannot be opened.
         """
         folder = setup.workspace.path(FOLDER)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # other accounts of the machine read nothing
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # other accounts of the machine read nothing
+        except OSError as error:
+            raise WorkspaceError(
+                f"{folder} cannot be made: {error.strerror}", next_step="see that the project may be written to"
+            ) from None
         store = Store(setup.config.serve.database or f"sqlite:///{folder / 'serving.db'}")
         files = Files(store, folder / "files")
         vectors = VectorStores(setup, store, files, folder / "vector_stores")

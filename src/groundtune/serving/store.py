@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from sqlalchemy import JSON, BigInteger, Index, Integer, String, create_engine, delete, event, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from groundtune.errors import ConfigError, WorkspaceError
@@ -118,7 +118,7 @@ class Store:
             from groundtune.serving.migrations import upgrade
 
             upgrade(self.engine)
-        except OperationalError as error:
+        except DatabaseError as error:
             raise WorkspaceError(
                 f"the server's database cannot be opened: {parsed.render_as_string(hide_password=True)}: {error.orig}",
                 next_step="see that it is there, that it may be written to, and that the disk is not full",

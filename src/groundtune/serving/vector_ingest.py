@@ -11,10 +11,13 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from queue import Empty
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from groundtune import registry
 from groundtune.errors import GroundtuneError, InputError
@@ -39,6 +42,8 @@ PASSAGE_TOKENS, CONTEXT_TOKENS = 128, 48
 _THREADS = 2
 #: seconds without work after which the processes that read are ended
 _IDLE_SECONDS = 20.0
+#: seconds until a file is tried again whose row could not be read or written
+_LATER_SECONDS = 2.0
 log = logging.getLogger("groundtune.serving")
 
 
@@ -64,10 +69,13 @@ class Ingest:
         self._readers: Readers | None = None
         self._lock = threading.Lock()
         self._under_way: set[str] = set()
+        self._alone = FileLock(str(vectors.folder.parent / "ingest.lock"), thread_local=False)
 
     def start(self) -> None:
-        """Tidy up, take up what was left, begin to work."""
-        self.vectors.tidy()
+        """Tidy up, take up what was left, begin to work; what another server left is its own while it runs."""
+        with suppress(Timeout):
+            self._alone.acquire(timeout=0)
+            self.vectors.tidy()
         self._threads = [threading.Thread(target=self._run, name=f"ingest-{n}", daemon=True) for n in range(_THREADS)]
         for thread in self._threads:
             thread.start()
@@ -80,6 +88,7 @@ class Ingest:
             self.vectors.waiting.put(None)
         for thread in self._threads:
             thread.join(10)
+        self._alone.release()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -89,7 +98,12 @@ class Ingest:
                 self._close_readers()
                 continue
             if place is not None and not self._stopping.is_set():
-                self._one(*place)
+                try:
+                    self._one(*place)
+                except Exception:  # a database that does not answer: it may later
+                    log.exception("vector store %s, file %s: put off", *place)
+                    self._stopping.wait(_LATER_SECONDS)
+                    self.vectors.waiting.put(place)
 
     def _close_readers(self, *, even_busy: bool = False) -> None:
         with self._lock:
