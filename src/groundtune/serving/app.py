@@ -41,7 +41,7 @@ ROUTES = (
     "vector_stores_api", "jobs_api", "permissions_api", "graders_api", "batches_api",
 )  # fmt: skip
 #: the same, below ``/``
-BESIDE = ("metrics", "usage_page")
+BESIDE = ("metrics", "usage_page", "sources_page")
 
 
 def create_app(serving: Serving) -> FastAPI:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from groundtune.generation.writing import Token
 from groundtune.records import Source
@@ -141,7 +142,7 @@ def annotations_of(sources: Sequence[Source], text: str, base_url: str) -> list[
             "type": "url_citation",
             "url_citation": {
                 "start_index": 0, "end_index": len(text), "title": source.document,
-                "url": f"{base_url}sources/{source.chunk_id}",
+                "url": f"{base_url}sources/{source.chunk_id}?quote={quote(source.quote)}",
             },
             **source.to_json(),
         }

@@ -32,7 +32,7 @@ from groundtune.serving.store import Body, Store
 #: paths that need no key
 OPEN = frozenset({"/healthz"})
 #: paths that people open in a browser, which asks for a name and a password: the key is the password
-BROWSED = frozenset({"/usage", "/metrics"})
+BROWSED = ("/usage", "/metrics", "/sources/")
 #: where a request of the server itself, on behalf of somebody, says whose it is; no client can fill it
 CALLER = "groundtune.caller"
 #: threads that look keys up, apart from those that generate
@@ -88,7 +88,7 @@ class Gate:
             return
         try:
             caller = await anyio.to_thread.run_sync(
-                self.caller, headers, scope["method"], scope["path"] in BROWSED, limiter=self._threads
+                self.caller, headers, scope["method"], scope["path"].startswith(BROWSED), limiter=self._threads
             )
         except ApiError as error:
             await JSONResponse(error.body, error.status, error.headers)(scope, receive, send)

@@ -30,7 +30,8 @@ td.n, th.n { text-align: right; }
 th small { display: block; font-weight: 400; } h2 + .scroll { margin-top: 1rem; } td.bar { min-width: 6rem; width: 20%; }
 tr.off th, tr.off td { color: var(--soft); }
 """
-_HEADERS = {
+#: of every page: nothing is kept, framed, guessed or told
+HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -43,7 +44,7 @@ def usage_page(request: Request) -> HTMLResponse:
     """Use by key, group, model and day."""
     caller = caller_of(request)
     found = figures(serving_of(request).store, now=time.time(), key=None if caller.admin else caller.id)
-    return HTMLResponse(render(found, name=None if caller.admin else caller.name), headers=_HEADERS)
+    return HTMLResponse(render(found, name=None if caller.admin else caller.name), headers=HEADERS)
 
 
 def render(found: dict[str, Any], *, name: str | None) -> str:
