@@ -24,10 +24,13 @@ class Grammar:
     Attributes:
         text: in llguidance's own form.
         trigger: the constraint begins only behind this text, if the model writes it; "": at once.
+        lark, schema: what it was made of, for who reads no ``text``: a grammar, else JSON Schema.
     """
 
     text: str
     trigger: str = ""
+    lark: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: str = "", again: str = "") -> Grammar:
@@ -44,6 +47,7 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
     import llguidance
 
     whole: Any = {"type": "object"} if schema is None else dict(schema)
+    lark = ""
     try:
         if trigger or end:
             inner = json.dumps({"x-guidance": _COMPACT, **whole})
@@ -58,7 +62,7 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
         fault = str(error)
     if fault:
         raise InputError(f"this JSON Schema cannot be held to: {fault.strip().splitlines()[0]}", expected="JSON Schema")
-    return Grammar(text, trigger)
+    return Grammar(text, trigger, lark, whole)
 
 
 class Constraint:

@@ -116,6 +116,7 @@ class Engine:
         self._active: list[Writing] = []
         self._wake = threading.Condition()
         self._closed, self._clock = False, 0
+        self.default_temperature = recommended_temperature(model.generation_config)
         self.after_step: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -378,6 +379,12 @@ class Engine:
     def _tick(self) -> int:
         self._clock += 1
         return self._clock
+
+
+def recommended_temperature(settings: Any) -> float:
+    """Of a request that names none: the model's own recommendation, else 1, as OpenAI's."""
+    own = getattr(settings, "temperature", None)
+    return 1.0 if own is None else float(own)
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

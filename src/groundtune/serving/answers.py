@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from transformers.utils.logging import disable_progress_bar
 
 from groundtune.errors import GroundtuneError
-from groundtune.generation.engine import Engine, Piece, Writing
+from groundtune.generation.engine import Piece
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.writing import Token
 from groundtune.methods._setup import ClosedBook
@@ -28,7 +28,7 @@ from groundtune.records import Completion, Message
 from groundtune.serving.access import Ticket, admit
 from groundtune.serving.catalog import Model
 from groundtune.serving.courier import Courier, Letter
-from groundtune.serving.engines import Engines
+from groundtune.serving.engines import AnyEngine, AnyWriting, Engines, opener
 from groundtune.serving.errors import ApiError, bad_request, from_ours
 from groundtune.serving.metrics import observe_first_token
 from groundtune.serving.systems import ASKED, Asked, Gone, Systems
@@ -47,7 +47,9 @@ class Generators:
         disable_progress_bar()  # of loading weights
         self.courier = Courier(loop)
         config = serving.config
-        self.engines = Engines(most=config.loaded_models, sequences=config.concurrency, after_step=self.courier.flush)
+        self.engines = Engines(
+            most=config.loaded_models, open_engine=opener(config, serving.folder), after_step=self.courier.flush
+        )
         self.systems = Systems(serving.setup, self.engines)
         self.threads = ThreadPoolExecutor(config.concurrency, thread_name_prefix="system")
 
@@ -95,8 +97,8 @@ class Ask:
         salt: prompts of different salts share no cache.
     """
 
-    prompts: Callable[[Engine], list[list[int]]]
-    sampling: Callable[[Engine, Sequence[int], int], Sampling]
+    prompts: Callable[[AnyEngine], list[list[int]]]
+    sampling: Callable[[AnyEngine, Sequence[int], int], Sampling]
     n: int = 1
     salt: str = ""
 
@@ -188,7 +190,7 @@ async def of_weights(request: Request, model: Model, ask: Ask) -> AsyncIterator[
         ApiError: the model cannot be had, a prompt is too long, or the caller may not.
     """
     own = generators_of(request)
-    under_way: list[Writing] = []
+    under_way: list[AnyWriting] = []
     with ExitStack() as held:
         try:
             try:
@@ -212,7 +214,7 @@ async def of_weights(request: Request, model: Model, ask: Ask) -> AsyncIterator[
 
 def _prepared(
     request: Request, own: Generators, model: Model, ask: Ask, held: ExitStack
-) -> tuple[Answers, list[Callable[[], Writing]]]:
+) -> tuple[Answers, list[Callable[[], AnyWriting]]]:
     lease = held.enter_context(own.engines.lease(model))
     engine = lease.engine
     prompts = ask.prompts(engine)
@@ -229,14 +231,19 @@ def _prepared(
     return answers, starts
 
 
-def _begin(starts: list[Callable[[], Writing]], under_way: list[Writing]) -> None:
+def _begin(starts: list[Callable[[], AnyWriting]], under_way: list[AnyWriting]) -> None:
     for start in starts:
         under_way.append(start())
 
 
 def _start(
-    engine: Engine, prompt: list[int], sampling: Sampling, sink: Callable[[Piece], None], adapter: str | None, salt: str
-) -> Callable[[], Writing]:
+    engine: AnyEngine,
+    prompt: list[int],
+    sampling: Sampling,
+    sink: Callable[[Piece], None],
+    adapter: str | None,
+    salt: str,
+) -> Callable[[], AnyWriting]:
     return lambda: engine.submit(prompt, sampling, sink, adapter=adapter, salt=salt)
 
 

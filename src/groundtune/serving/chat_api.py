@@ -12,7 +12,6 @@ from jinja2.exceptions import TemplateError
 from starlette.concurrency import run_in_threadpool
 
 from groundtune.dataset.render import render_prompt
-from groundtune.generation.engine import Engine
 from groundtune.generation.sampling import Sampling
 from groundtune.records import Message
 from groundtune.serving import chat_request as asked
@@ -20,6 +19,7 @@ from groundtune.serving.answers import Answers, Ask, note, of_system, of_weights
 from groundtune.serving.catalog import Model
 from groundtune.serving.chat import Chat, annotations_of, usage_of
 from groundtune.serving.chat_request import CALL, CreateChat, Part
+from groundtune.serving.engines import AnyEngine
 from groundtune.serving.errors import bad_request, no_such
 from groundtune.serving.fields import nested
 from groundtune.serving.job_request import Metadata
@@ -48,7 +48,7 @@ async def create_chat(request: Request, wanted: CreateChat) -> Any:
     chat = Chat(wanted, functions, forced, wanted.model, fingerprint(model), str(request.base_url), int(time.time()))
     changes = sampling_changes(wanted, grammar=grammar)
 
-    def prompts(engine: Engine) -> list[list[int]]:
+    def prompts(engine: AnyEngine) -> list[list[int]]:
         try:
             ids = render_prompt(engine.tokenizer, messages, asked.described(functions))
         except TemplateError as error:
@@ -75,7 +75,7 @@ def _begun(
     if model.kind == "system":
         return of_system(request, model, messages, changes, wanted.n or 1)
 
-    def sampling(engine: Engine, prompt: Sequence[int], number: int) -> Sampling:
+    def sampling(engine: AnyEngine, prompt: Sequence[int], number: int) -> Sampling:
         limit = wanted.max_completion_tokens if wanted.max_completion_tokens is not None else wanted.max_tokens
         return room_for(engine, prompt, limit, changes, number, "messages")
 

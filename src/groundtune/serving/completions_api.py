@@ -11,12 +11,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from groundtune.generation.engine import Engine, Piece
+from groundtune.generation.engine import Piece
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.writing import Token
 from groundtune.serving.answers import Answers, Ask, Choice, note, of_weights
 from groundtune.serving.chat import usage_of
 from groundtune.serving.chat_request import Part, Penalty, Probability, Stop, StreamOptions, unsupported
+from groundtune.serving.engines import AnyEngine
 from groundtune.serving.errors import bad_request
 from groundtune.serving.ids import new_id
 from groundtune.serving.passing import Passing
@@ -69,7 +70,7 @@ async def create_completion(request: Request, wanted: CreateCompletion) -> Any:
     changes |= {"alternatives": wanted.logprobs or 0, "prompt_logprobs": bool(wanted.echo)}
     limit = _DEFAULT_TOKENS if wanted.max_tokens is None else wanted.max_tokens
 
-    def sampling(engine: Engine, prompt: Sequence[int], number: int) -> Sampling:
+    def sampling(engine: AnyEngine, prompt: Sequence[int], number: int) -> Sampling:
         return room_for(engine, prompt, limit, changes, number, "prompt")
 
     ask = Ask(lambda engine: _prompts(engine, wanted), sampling, wanted.written)
@@ -102,7 +103,7 @@ def _check(wanted: CreateCompletion) -> None:
         raise bad_request("'best_of' cannot be streamed: the best is known at the end.", param="best_of", code="invalid_value")  # fmt: skip
 
 
-def _prompts(engine: Engine, wanted: CreateCompletion) -> list[list[int]]:
+def _prompts(engine: AnyEngine, wanted: CreateCompletion) -> list[list[int]]:
     """Every prompt's token ids, in the model's own vocabulary.
 
     Raises:

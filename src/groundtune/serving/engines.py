@@ -13,15 +13,44 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from groundtune.generation.engine import Engine
+from groundtune.config import ServeConfig
+from groundtune.errors import InputError
+from groundtune.generation.engine import Engine, Writing
 from groundtune.generation.shared_adapters import can_share
+from groundtune.generation.vllm import RemoteWriting, VllmEngine
 from groundtune.nn.checkpoints import model_path, open_for_answering
 from groundtune.serving.catalog import Model
+
+#: what writes with a model's weights
+AnyEngine = Engine | VllmEngine
+AnyWriting = Writing | RemoteWriting
+#: (folder or name, adapter to merge) -> what writes
+OpenEngine = Callable[[str, str | None], AnyEngine]
+
+
+def opener(config: ServeConfig, folder: Path) -> OpenEngine:
+    """How the models of a server are opened.
+
+    Args:
+        folder: of the server, for logs.
+    """
+
+    def local(path: str, adapter: str | None) -> AnyEngine:
+        model, tokenizer = open_for_answering(path, adapter=adapter)
+        return Engine(model, tokenizer, sequences=config.concurrency)
+
+    def vllm(path: str, adapter: str | None) -> AnyEngine:
+        if adapter is not None:
+            raise InputError(f"{adapter}: vLLM loads LoRA adapters only", next_step="serve it with --backend local")
+        log = folder / f"vllm-{Path(path).name}.log"
+        return VllmEngine(path, sequences=config.concurrency, log=log, arguments=config.vllm_arguments)
+
+    return vllm if config.backend == "vllm" else local
 
 
 @dataclass(slots=True)
 class _Loaded:
-    engine: Engine
+    engine: AnyEngine
     leases: int = 0
     used: float = 0.0
 
@@ -35,7 +64,7 @@ class Lease:
         adapter: the adapter's name in it, or None: the base itself, or weights that the adapter is merged into.
     """
 
-    engine: Engine
+    engine: AnyEngine
     adapter: str | None
 
 
@@ -44,12 +73,12 @@ class Engines:
 
     Args:
         most: how many are kept; more only while requests hold them.
-        sequences: most that one writes for at the same time.
+        open_engine: opens the weights of a folder or name, with an adapter merged into them or None.
         after_step: told after every step of any of them.
     """
 
-    def __init__(self, *, most: int, sequences: int, after_step: Callable[[], None]) -> None:
-        self._most, self._sequences, self._after_step = most, sequences, after_step
+    def __init__(self, *, most: int, open_engine: OpenEngine, after_step: Callable[[], None]) -> None:
+        self._most, self._open_engine, self._after_step = most, open_engine, after_step
         self._loaded: dict[tuple[str, str | None], _Loaded] = {}
         self._lock, self._opening = threading.Lock(), threading.Lock()
 
@@ -80,8 +109,7 @@ class Engines:
                     found.leases += 1
             if found is None:
                 self._make_room()
-                opened, tokenizer = open_for_answering(base, adapter=key[1])
-                found = _Loaded(Engine(opened, tokenizer, sequences=self._sequences), leases=1)
+                found = _Loaded(self._open_engine(base, key[1]), leases=1)
                 found.engine.after_step.append(self._after_step)
                 with self._lock:
                     self._loaded[key] = found

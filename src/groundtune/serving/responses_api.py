@@ -12,7 +12,6 @@ from starlette.concurrency import run_in_threadpool
 
 from groundtune.dataset.render import render_prompt
 from groundtune.errors import GroundtuneError
-from groundtune.generation.engine import Engine
 from groundtune.generation.sampling import Sampling
 from groundtune.records import Message
 from groundtune.serving import chat_request
@@ -21,6 +20,7 @@ from groundtune.serving.answers import Answers, Ask, note, of_system, of_weights
 from groundtune.serving.catalog import Model
 from groundtune.serving.chat import CallReader
 from groundtune.serving.chat_request import CALL, unsupported
+from groundtune.serving.engines import AnyEngine
 from groundtune.serving.errors import ApiError, bad_request, from_ours, no_such
 from groundtune.serving.pages import listed
 from groundtune.serving.passing import Passing
@@ -80,7 +80,7 @@ async def _begun(
             raise unsupported("tools", [f.name for f in functions], "the project's Systems call none")
         return reply, of_system(request, model, messages, changes, 1)
 
-    def prompts(engine: Engine) -> list[list[int]]:
+    def prompts(engine: AnyEngine) -> list[list[int]]:
         room = engine.context_tokens - (wanted.max_output_tokens or 1)
         kept = list(messages)
         while True:
@@ -93,7 +93,7 @@ async def _begun(
             oldest = next((n for n, m in enumerate(kept[:-1]) if m.role not in ("system", "developer")), 0)
             del kept[oldest]
 
-    def sampling(engine: Engine, prompt: Sequence[int], number: int) -> Sampling:
+    def sampling(engine: AnyEngine, prompt: Sequence[int], number: int) -> Sampling:
         return room_for(engine, prompt, wanted.max_output_tokens, changes, number, "input")
 
     return reply, of_weights(request, model, Ask(prompts, sampling, 1, salt=wanted.prompt_cache_key or ""))

@@ -8,9 +8,9 @@ from typing import Any
 
 from groundtune import __version__
 from groundtune.generation.constraint import Grammar
-from groundtune.generation.engine import Engine
 from groundtune.generation.sampling import Sampling
 from groundtune.serving.catalog import Model
+from groundtune.serving.engines import AnyEngine
 from groundtune.serving.errors import bad_request
 
 #: requests' parameters that are Sampling's own
@@ -47,7 +47,7 @@ def _token_id(key: str) -> int:
 
 
 def room_for(
-    engine: Engine, prompt: Sequence[int], limit: int | None, changes: dict[str, Any], number: int, param: str
+    engine: AnyEngine, prompt: Sequence[int], limit: int | None, changes: dict[str, Any], number: int, param: str
 ) -> Sampling:
     """How a choice is written: as the request says, at most to the context's end.
 
@@ -70,16 +70,10 @@ def room_for(
     over = [id for id in changes.get("logit_bias", ()) if id >= engine.vocabulary.size]
     if over:
         raise bad_request(f"Invalid key in 'logit_bias': {over[0]}: this model has {engine.vocabulary.size} tokens.", param="logit_bias", code="invalid_value")  # fmt: skip
-    own = {"temperature": default_temperature(engine), **changes}
+    own = {"temperature": engine.default_temperature, **changes}
     if own.get("seed") is not None:
         own["seed"] = (own["seed"] % 2**64) * 1000 + number
     return Sampling(**{**own, "max_tokens": limit if limit is not None else context - len(prompt)})
-
-
-def default_temperature(engine: Engine) -> float:
-    """Of a request that names none: the model's own recommendation, else 1, as OpenAI's."""
-    own = getattr(engine.model.generation_config, "temperature", None) if engine.model.generation_config else None
-    return 1.0 if own is None else float(own)
 
 
 def fingerprint(model: Model) -> str:

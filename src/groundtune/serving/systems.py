@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from groundtune.dataset.render import render_prompt
-from groundtune.generation.engine import Piece, Writing
+from groundtune.generation.engine import Piece
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.writing import Token
 from groundtune.methods._setup import Backend, Setup
@@ -22,7 +22,7 @@ from groundtune.methods._systems import build_system
 from groundtune.nn.adapters.files import read_adapter
 from groundtune.records import Generation, Message, Usage
 from groundtune.serving.catalog import Model
-from groundtune.serving.engines import Engines
+from groundtune.serving.engines import AnyWriting, Engines
 from groundtune.system import System
 
 _ELSEWHERE = ("echo:", "openai:")
@@ -104,7 +104,7 @@ class _Generating:
         self._pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
         sampling = Sampling(**{"max_tokens": max_tokens, "temperature": 0.0, **asked.changes})
         self._prompt = prompt
-        self.writing: Writing = engine.submit(prompt, sampling, self._pieces.put, adapter=adapter)
+        self.writing: AnyWriting = engine.submit(prompt, sampling, self._pieces.put, adapter=adapter)
 
     def wait(self, asked: Asked) -> Generation:
         """The answer, when it is there."""
