@@ -137,6 +137,8 @@ class Answers:
         while left:
             number, piece = await self.letters.get()
             if piece.error is not None:
+                if not self.ticket.completion_tokens:
+                    self.ticket.void()  # a fault of ours before the first token
                 raise _as_api_error(piece.error)
             choice = self.choices[number]
             if not self.first_at and piece.tokens:
@@ -150,6 +152,8 @@ class Answers:
                 choice.finish, left = piece.finish, left - 1
                 _log(self.request, finish_reason=piece.finish, answer=choice.text)
                 self.settle(number, choice)
+                if choice.completion is not None:  # only now a System's prompt is known
+                    self.ticket.settle(self.prompt_tokens, self.ticket.completion_tokens)
                 self.ticket.wrote(choice.written - len(choice.tokens) + len(piece.tokens))
             elif piece.tokens:
                 self.ticket.wrote(len(piece.tokens))
@@ -194,8 +198,11 @@ async def of_weights(request: Request, model: Model, ask: Ask) -> AsyncIterator[
             try:
                 answers, starts = await run_in_threadpool(_prepared, request, own, model, ask, held)
                 await run_in_threadpool(_begin, starts, under_way)
-            except GroundtuneError as error:
-                raise from_ours(error) from None
+            except Exception as error:
+                _uncharged(request)
+                if isinstance(error, GroundtuneError):
+                    raise from_ours(error) from None
+                raise
 
             def settle(number: int, choice: Choice) -> None:
                 choice.written, choice.logprob = len(under_way[number].written), under_way[number].logprob
@@ -208,6 +215,13 @@ async def of_weights(request: Request, model: Model, ask: Ask) -> AsyncIterator[
                 writing.cancel()
             with CancelScope(shield=True):
                 await run_in_threadpool(held.pop_all().close)
+
+
+def _uncharged(request: Request) -> None:
+    """Charge no tokens for a request that was let in and then refused."""
+    ticket: Ticket | None = getattr(request.state, "ticket", None)
+    if ticket is not None:
+        ticket.void()
 
 
 def _prepared(

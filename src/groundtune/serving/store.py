@@ -273,8 +273,19 @@ def _add_missing(session: Session, objects: Sequence[New]) -> None:
 
 
 def _find(session: Session, kind: str, id: str, parent: str, *, lock: bool = False) -> Row | None:
+    if not _is_text(id) or not _is_text(parent):
+        return None
     query = select(Row).where(Row.kind == kind, Row.id == id, Row.parent == parent)
     return session.scalar(query.with_for_update() if lock else query)
+
+
+def _is_text(id: str) -> bool:
+    """Whether a database can hold it: no half characters (JSON's \\ud83d alone), no NUL, which PostgreSQL takes in no text."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in id
 
 
 def _begin(connection: Any) -> None:
