@@ -163,7 +163,11 @@ def test_an_alias_of_another_endpoint_is_not_answered_by_our_encoder(tmp_path: P
             for path in ("embeddings", "moderations"):
                 body = {"model": "far", "input": ["x"], "dimensions": 9999}
                 told = httpx.post(f"{url}/v1/{path}", json=body, headers={"Authorization": f"Bearer {key}"})
-                assert (told.status_code, told.json()["model"], told.json()["data"][0]["embedding"]) == (200, "far", [1.0, 2.0])
+                assert (told.status_code, told.json()["model"], told.json()["data"][0]["embedding"]) == (
+                    200,
+                    "far",
+                    [1.0, 2.0],
+                )
                 assert seen.pop() == (path, {**body, "model": "bge-large"})
                 told = httpx.post(f"{url}/v1/{path}", json=body, headers={"Authorization": f"Bearer {other}"})
                 assert (told.status_code, told.json()["error"]["code"], seen) == (403, "model_not_allowed", [])
