@@ -25,7 +25,7 @@ from groundtune.generation.writing import Token
 from groundtune.methods._setup import ClosedBook
 from groundtune.methods.rag import Rag
 from groundtune.records import Completion, Message
-from groundtune.serving.access import Ticket, admit
+from groundtune.serving.access import Ticket, admit, caller_of
 from groundtune.serving.catalog import Model
 from groundtune.serving.courier import Courier, Letter
 from groundtune.serving.engines import Engines
@@ -92,7 +92,7 @@ class Ask:
         prompts: token ids of every prompt, of an engine.
         sampling: how a choice is written: (engine, prompt, number of the choice).
         n: choices of each prompt.
-        salt: prompts of different salts share no cache.
+        salt: prompts of different salts share no cache; those of different owners never do.
     """
 
     prompts: Callable[[Engine], list[list[int]]]
@@ -234,12 +234,15 @@ def _prepared(
     ticket = held.enter_context(admit(request, model, tokens))
     answers = Answers(request, len(prompts) * ask.n, ticket)
     answers.prompt_tokens = tokens
-    starts = []
+    starts, salt = (
+        [],
+        f"{caller_of(request).scope.owner} {ask.salt}",
+    )  # what others asked shows in no time and no number
     for number in range(len(answers.choices)):
         prompt = prompts[number // ask.n]
         sampling = ask.sampling(engine, prompt, number % ask.n)
         sink = own.courier.sink(answers.letters, number)
-        starts.append(_start(engine, prompt, sampling, sink, lease.adapter, ask.salt))
+        starts.append(_start(engine, prompt, sampling, sink, lease.adapter, salt))
     return answers, starts
 
 
