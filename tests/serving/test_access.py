@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from counting_route import counting_app, opened
+from counting_route import counting_app, opened, words, written
 from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers
@@ -64,20 +64,16 @@ def client_of(url: str, key: str) -> Any:
     return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
 
 
-def ask(client: Any, tokens: int = 3, *, prompt: str = "one", model: str = "gpt-4o", pause: float = 0) -> list[str]:
-    """The words of a streamed answer."""
-    stream = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": prompt}], max_tokens=tokens, stream=True,
-        metadata={"pause": str(pause)},
-    )  # fmt: skip
-    return [part.choices[0].delta.content for part in stream]
+def ask(client: Any, tokens: int = 3, **more: Any) -> list[str]:
+    """The words of a streamed answer of the counting route."""
+    return list(words(client, tokens, **more))
 
 
 # ---------------------------------------------------------------- who
 
 
 def test_without_keys_a_server_on_loopback_is_open(serving: Serving, url: str) -> None:
-    assert ask(client_of(url, "whatever")) == ["w0 ", "w1 ", "w2 "]
+    assert len(list(written(client_of(url, "whatever"), 3))) == 3
     assert httpx.get(f"{url}/usage").status_code == httpx.get(f"{url}/metrics").status_code == 200
 
 
@@ -194,10 +190,19 @@ def test_a_form_of_another_site_starts_nothing(url: str) -> None:
 
 def test_models_outside_the_list_are_refused(serving: Serving, url: str) -> None:
     client = client_of(url, key_of(serving, limits=Limits(models=("gpt-4o*", "rag"))))
-    assert len(ask(client, model="gpt-4o-mini")) == 3
-    with pytest.raises(openai.PermissionDeniedError) as caught:
-        ask(client, model="gpt-3.5-turbo")
-    assert (caught.value.code, caught.value.param) == ("model_not_allowed", "model")
+    assert len(list(written(client, 3, model="gpt-4o-mini"))) == 3
+    create = (
+        lambda model: client.completions.create(model=model, prompt="a"),
+        lambda model: client.responses.create(model=model, input="a"),
+        lambda model: client.chat.completions.create(model=model, messages=[{"role": "user", "content": "a"}]),
+        lambda model: client.embeddings.create(model=model, input="a"),
+        lambda model: client.moderations.create(model=model, input="a"),
+    )
+    for n, call in enumerate(create):
+        refused = {3: "text-embedding-3-small", 4: "omni-moderation-latest"}.get(n, "gpt-3.5-turbo")
+        with pytest.raises(openai.PermissionDeniedError) as caught:
+            call(refused)
+        assert (caught.value.code, caught.value.param) == ("model_not_allowed", "model")
 
 
 def test_requests_a_minute(serving: Serving, url: str) -> None:
@@ -206,7 +211,7 @@ def test_requests_a_minute(serving: Serving, url: str) -> None:
     with pytest.raises(openai.RateLimitError) as caught:
         ask(client)
     assert caught.value.code == "rate_limit_exceeded"
-    assert 50 <= int(caught.value.response.headers["retry-after"]) <= 60
+    assert 50 <= int(caught.value.response.headers["retry-after"]) <= 61  # counted in tenths, said in whole seconds
     assert len(ask(client_of(url, key_of(serving, "b")))) == 3  # another key is not touched
 
 
@@ -240,10 +245,7 @@ def test_a_budget_stops_in_mid_stream_at_its_last_token(serving: Serving, app: F
     client = client_of(url, key)
     got: list[str] = []
     with pytest.raises(openai.APIError) as caught:
-        stream = client.chat.completions.create(
-            model="gpt-4o", messages=[{"role": "user", "content": "a b c d e"}], max_tokens=500, stream=True
-        )
-        got.extend(part.choices[0].delta.content for part in stream)
+        got.extend(words(client, 500, prompt="a b c d e"))
     assert caught.value.code == "insufficient_quota" and len(got) == 15  # 20 less the prompt's 5
     with pytest.raises(openai.RateLimitError) as refused:
         ask(client)
@@ -252,6 +254,39 @@ def test_a_budget_stops_in_mid_stream_at_its_last_token(serving: Serving, app: F
     wait_for_the_end(app)
     (total,) = [usage.total_of(serving.store, k["id"]) for k in serving.store.all("key")]
     assert (total.tokens, total.requests) == (20, 1)
+
+
+def test_the_real_route_stops_at_the_budgets_last_token(serving: Serving, app: FastAPI, url: str) -> None:
+    client = client_of(url, key_of(serving, limits=Limits(budget_tokens=20)))
+    prompt = client_of(url, key_of(serving, "b")).chat.completions.create(
+        model="pebble", messages=[{"role": "user", "content": "a"}], max_tokens=1
+    ).usage.prompt_tokens  # fmt: skip
+    got: list[str] = []
+    with pytest.raises(openai.APIError) as caught:
+        got.extend(written(client, 400))
+    assert caught.value.code == "insufficient_quota" and len(got) == 20 - prompt
+    with pytest.raises(openai.RateLimitError):
+        list(written(client, 1))
+    wait_for_the_end(app)
+    assert usage.total_of(serving.store, serving.store.all("key")[0]["id"]).tokens == 20
+    assert app.state.generators.engines.load[1:] == (0, 0)
+
+
+def test_a_request_refused_for_its_parameters_is_not_charged(serving: Serving, app: FastAPI, url: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="maximum context length"):
+        list(written(client_of(url, key_of(serving)), 5000))
+    wait_for_the_end(app)
+    (total,) = usage.totals(serving.store).values()
+    assert (total.requests, total.tokens) == (1, 0)
+
+
+def test_a_systems_prompt_is_charged(serving: Serving, app: FastAPI, url: str) -> None:
+    client = client_of(url, key_of(serving))
+    said = client.chat.completions.create(model="prompt", messages=[{"role": "user", "content": "a"}], max_tokens=5)
+    wait_for_the_end(app)
+    (total,) = usage.totals(serving.store).values()
+    assert (total.prompt_tokens, total.completion_tokens) == (said.usage.prompt_tokens, said.usage.completion_tokens)
+    assert total.prompt_tokens > 0
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_any_work(serving: Serving, url: str) -> None:
@@ -269,17 +304,13 @@ def test_streams_of_one_key_and_of_one_group_share_the_budget(serving: Serving, 
     got: list[int] = []
 
     def read(client: Any) -> None:
-        words = 0
+        count = 0
         try:
-            stream = client.chat.completions.create(
-                model="gpt-4o", messages=[{"role": "user", "content": "a b"}], max_tokens=500, stream=True,
-                metadata={"pause": "0.001"},
-            )  # fmt: skip
-            for _ in stream:
-                words += 1
+            for _ in words(client, 500, prompt="a b", pause=0.001):
+                count += 1
         except openai.APIError as error:
             assert error.code == "insufficient_quota"
-        got.append(words)
+        got.append(count)
 
     threads = [threading.Thread(target=read, args=(clients[n % 2],)) for n in range(8)]
     for thread in threads:
@@ -397,7 +428,7 @@ def test_a_client_that_goes_away_gives_its_place_back(serving: Serving) -> None:
     with live(app) as url:
         body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a"}], "max_tokens": 10_000,
                 "metadata": {"pause": "0.01"}}  # fmt: skip
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as stream:
+        with httpx.stream("POST", f"{url}/v1/test/words", json=body) as stream:
             next(stream.iter_lines())
             assert app.state.access.in_flight == 1
         wait_for_the_end(app)

@@ -32,6 +32,7 @@ from groundtune.serving import usage
 from groundtune.serving.catalog import Model
 from groundtune.serving.errors import ApiError
 from groundtune.serving.keys import Limits
+from groundtune.serving.owners import SERVER, Scope
 from groundtune.serving.rates import LastMinute
 from groundtune.serving.state import Serving
 
@@ -47,7 +48,7 @@ class Caller:
     Attributes:
         id: of the key; "anonymous" where the server is open.
         name: of the key.
-        admin: sees everybody's usage; whoever reaches an open server does.
+        admin: sees everybody's usage and objects; whoever reaches an open server does.
         group: name of the key's group.
     """
 
@@ -57,6 +58,13 @@ class Caller:
     group: str | None = None
     limits: Limits = field(default_factory=Limits)
     group_limits: Limits = field(default_factory=Limits)
+
+    @property
+    def scope(self) -> Scope:
+        """What they see: with their group's other keys, if they have a group."""
+        if self.id == ANONYMOUS:
+            return SERVER
+        return Scope(f"group:{self.group}" if self.group else self.id, everything=self.admin)
 
 
 def caller_of(request: Request) -> Caller:

@@ -25,7 +25,7 @@ from groundtune.generation.writing import Token
 from groundtune.methods._setup import ClosedBook
 from groundtune.methods.rag import Rag
 from groundtune.records import Completion, Message
-from groundtune.serving.access import Ticket, admit
+from groundtune.serving.access import Ticket, admit, caller_of
 from groundtune.serving.catalog import Model
 from groundtune.serving.courier import Courier, Letter
 from groundtune.serving.engines import AnyEngine, AnyWriting, Engines, opener
@@ -94,7 +94,7 @@ class Ask:
         prompts: token ids of every prompt, of an engine.
         sampling: how a choice is written: (engine, prompt, number of the choice).
         n: choices of each prompt.
-        salt: prompts of different salts share no cache.
+        salt: prompts of different salts share no cache; those of different owners never do.
     """
 
     prompts: Callable[[AnyEngine], list[list[int]]]
@@ -139,6 +139,8 @@ class Answers:
         while left:
             number, piece = await self.letters.get()
             if piece.error is not None:
+                if not self.ticket.completion_tokens:
+                    self.ticket.void()  # a fault of ours before the first token
                 raise _as_api_error(piece.error)
             choice = self.choices[number]
             if not self.first_at and piece.tokens:
@@ -152,6 +154,8 @@ class Answers:
                 choice.finish, left = piece.finish, left - 1
                 _log(self.request, finish_reason=piece.finish, answer=choice.text)
                 self.settle(number, choice)
+                if choice.completion is not None:  # only now a System's prompt is known
+                    self.ticket.settle(self.prompt_tokens, self.ticket.completion_tokens)
                 self.ticket.wrote(choice.written - len(choice.tokens) + len(piece.tokens))
             elif piece.tokens:
                 self.ticket.wrote(len(piece.tokens))
@@ -196,8 +200,11 @@ async def of_weights(request: Request, model: Model, ask: Ask) -> AsyncIterator[
             try:
                 answers, starts = await run_in_threadpool(_prepared, request, own, model, ask, held)
                 await run_in_threadpool(_begin, starts, under_way)
-            except GroundtuneError as error:
-                raise from_ours(error) from None
+            except Exception as error:
+                _uncharged(request)
+                if isinstance(error, GroundtuneError):
+                    raise from_ours(error) from None
+                raise
 
             def settle(number: int, choice: Choice) -> None:
                 choice.written, choice.logprob = len(under_way[number].written), under_way[number].logprob
@@ -212,6 +219,13 @@ async def of_weights(request: Request, model: Model, ask: Ask) -> AsyncIterator[
                 await run_in_threadpool(held.pop_all().close)
 
 
+def _uncharged(request: Request) -> None:
+    """Charge no tokens for a request that was let in and then refused."""
+    ticket: Ticket | None = getattr(request.state, "ticket", None)
+    if ticket is not None:
+        ticket.void()
+
+
 def _prepared(
     request: Request, own: Generators, model: Model, ask: Ask, held: ExitStack
 ) -> tuple[Answers, list[Callable[[], AnyWriting]]]:
@@ -222,12 +236,15 @@ def _prepared(
     ticket = held.enter_context(admit(request, model, tokens))
     answers = Answers(request, len(prompts) * ask.n, ticket)
     answers.prompt_tokens = tokens
-    starts = []
+    starts, salt = (
+        [],
+        f"{caller_of(request).scope.owner} {ask.salt}",
+    )  # what others asked shows in no time and no number
     for number in range(len(answers.choices)):
         prompt = prompts[number // ask.n]
         sampling = ask.sampling(engine, prompt, number % ask.n)
         sink = own.courier.sink(answers.letters, number)
-        starts.append(_start(engine, prompt, sampling, sink, lease.adapter, ask.salt))
+        starts.append(_start(engine, prompt, sampling, sink, lease.adapter, salt))
     return answers, starts
 
 

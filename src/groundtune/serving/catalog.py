@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -70,6 +71,12 @@ class Catalog:
     def __init__(self, setup: Setup, store: Store, folder: Path) -> None:
         self.setup, self.store, self.folder = setup, store, folder
         self.started = int(time.time())
+
+    def of(self, store: Store) -> Catalog:
+        """The same as a view of the store sees it."""
+        view = copy(self)
+        view.store = store
+        return view
 
     # ---------------------------------------------------------------- one
 
@@ -140,8 +147,9 @@ class Catalog:
     def _aliased(self, name: str, alias: AliasConfig) -> Model | None:
         if alias.base_url:
             return Model(name, "remote", alias.model, alias=alias)
-        tuned = self.store.get("model", alias.model)
-        found = self._find(alias.model) if tuned is not None else self._own(alias.model)
+        whole = self.of(self.store.server)  # the config's aliases are for everybody, whosever the model is
+        tuned = whole.store.get("model", alias.model)
+        found = whole._find(alias.model) if tuned is not None else self._own(alias.model)
         if found is None and Path(self.setup.resolve(alias.model)).is_dir():
             found = Model(name, "weights", self.setup.resolve(alias.model))
         return Model(name, found.kind, found.target, found.adapter, alias) if found else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,6 +36,12 @@ class Files:
     def __init__(self, store: Store, folder: Path) -> None:
         self.store, self.folder = store, folder
         folder.mkdir(parents=True, exist_ok=True)
+
+    def of(self, store: Store) -> Files:
+        """The same as a view of the store sees it."""
+        view = copy(self)
+        view.store = store
+        return view
 
     def tidy(self, coming: Collection[str] = ()) -> None:
         """Remove bytes that no object knows, and files whose time is over; for a start, before anybody uploads.

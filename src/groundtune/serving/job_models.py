@@ -65,8 +65,8 @@ def delete_model(serving: Serving, name: str) -> None:
         serving.catalog.resolve(name)
         message = f"The model `{name}` was not made by a fine-tuning job and cannot be deleted."
         raise ApiError(403, message, param="model", code="model_not_deletable")
-    for job in serving.store.all("job", states=OPEN):
-        work = serving.store.get("job_work", job["id"])
+    for job in serving.store.server.all("job", states=OPEN):  # whosever it is
+        work = serving.store.server.get("job_work", job["id"])
         if work is not None and work["base"] == name:
             raise bad_request(
                 f"The model `{name}` is being trained on by {job['id']}.", param="model", code="model_in_use"

@@ -45,6 +45,12 @@ class Jobs:
         self.serving, self.store = serving, serving.store
         self.wake: Callable[[], None] = lambda: None
 
+    def of(self, serving: Serving) -> Jobs:
+        """The same as a view of the server sees it."""
+        view = Jobs(serving)
+        view.wake = self.wake
+        return view
+
     def folder(self, id: str) -> Path:
         """Where a job's log, lock and unfinished training are."""
         return self.serving.folder / "jobs" / id
@@ -168,7 +174,7 @@ class Jobs:
 
     def warn(self, id: str, key: str, message: str) -> None:
         """Tell of something odd, once for each key."""
-        self.store.add_all([event(id, key, message, level="warn")])
+        self.store.change("job", id, lambda _: {}, also=[event(id, key, message, level="warn")])
 
     def fail(self, id: str, code: str, message: str, *, param: str | None = None) -> bool:
         """End a job with what was wrong; False where it had ended before."""

@@ -10,6 +10,7 @@ from groundtune.serving.fields import nested
 from groundtune.serving.job_request import CreateJob
 from groundtune.serving.jobs import Jobs
 from groundtune.serving.pages import listed
+from groundtune.serving.state import serving_of
 from groundtune.serving.store import Body
 
 router = APIRouter(tags=["fine-tuning"])
@@ -18,8 +19,8 @@ _MOST = 100
 
 
 def _jobs(request: Request) -> Jobs:
-    found: Jobs = request.app.state.jobs
-    return found
+    jobs: Jobs = request.app.state.jobs
+    return jobs.of(serving_of(request))
 
 
 @router.post("/fine_tuning/jobs")

@@ -63,7 +63,7 @@ class NewKey:
     Attributes:
         name: of whom it is for; no two keys in force share one, whatever the case.
         group: that it belongs to; must be there.
-        admin: sees everybody's usage.
+        admin: sees everybody's usage, sees and changes everybody's objects.
         expires_at: seconds since 1970; None: never.
     """
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from groundtune.serving.access import Access
 from groundtune.serving.jobs import ENDED, OPEN
-from groundtune.serving.state import serving_of
+from groundtune.serving.state import server_of
 from groundtune.serving.store import Store
 
 router = APIRouter(tags=["operation"])
@@ -105,7 +105,7 @@ def metrics(request: Request) -> Response:
 def healthz(request: Request) -> JSONResponse:
     """200 while the database answers, else 503; nothing about what is served, since it needs no key."""
     try:
-        serving_of(request).store.count("file")
+        server_of(request.app).store.count("file")
     except SQLAlchemyError:
         return JSONResponse({"status": "database unavailable"}, 503)
     return JSONResponse({"status": "ok"})

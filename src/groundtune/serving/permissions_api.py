@@ -1,6 +1,6 @@
 """``/fine_tuning/checkpoints/{model}/permissions``: kept and listed as OpenAI's API has them; here they grant nothing.
 
-A server has one organisation, and whoever has a key may use every model; the calls exist so that programs that make them work.
+A model is for the key, or the group of keys, that made it; the calls exist so that programs that make them work.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class CreatePermission(BaseModel):
     project_ids: list[str]
 
 
-def _known(request: Request, model: str) -> Serving:
+def _known(request: Request, model: str, *, to_change: bool = False) -> Serving:
     serving = serving_of(request)
-    if serving.store.get("model", model) is None:
+    if (serving.store.owned if to_change else serving.store.get)("model", model) is None:
         raise no_such_model(model)
     return serving
 
@@ -37,7 +37,7 @@ def _known(request: Request, model: str) -> Serving:
 @router.post(_PATH)
 def create_permission(request: Request, fine_tuned_model_checkpoint: str, wanted: CreatePermission) -> dict[str, Any]:
     """Keep a permission for each project."""
-    store = _known(request, fine_tuned_model_checkpoint).store
+    store = _known(request, fine_tuned_model_checkpoint, to_change=True).store
     made = [
         New("permission", new_id("permission"), {"object": "checkpoint.permission", "project_id": project}, parent=fine_tuned_model_checkpoint)
         for project in wanted.project_ids
@@ -72,7 +72,7 @@ def list_permissions(
 @router.delete(_PATH + "/{permission_id}")
 def delete_permission(request: Request, fine_tuned_model_checkpoint: str, permission_id: str) -> dict[str, Any]:
     """Take a permission out."""
-    if not _known(request, fine_tuned_model_checkpoint).store.remove(
+    if not _known(request, fine_tuned_model_checkpoint, to_change=True).store.remove(
         "permission", permission_id, parent=fine_tuned_model_checkpoint
     ):
         raise no_such("checkpoint.permission", permission_id, param="permission_id")

@@ -1,8 +1,8 @@
 """What the server must not lose: one table of objects in SQLite (write-ahead log) or any database by URL.
 
-An object is a row with an id, a kind, the id it belongs to, and its body as JSON. Changes go through
+An object is a row with an id, a kind, the id it belongs to, whose it is, and its body as JSON. Changes go through
 :meth:`Store.change`, which reads and writes in one transaction, so that two processes (server and job) never overwrite each
-other. The bytes of files lie beside, in folders (``files``). Tables are made and altered by Alembic (``migrations``).
+other. :meth:`Store.of` is the store as somebody sees it (``owners``). The bytes of files lie beside, in folders (``files``).
 """
 
 from __future__ import annotations
@@ -10,23 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, Index, Integer, String, create_engine, delete, event, func, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError
+from sqlalchemy import JSON, BigInteger, Index, Integer, Select, String, delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from groundtune.errors import ConfigError, WorkspaceError
+from groundtune.serving.database import READS, open_database
 from groundtune.serving.ids import new_id
+from groundtune.serving.owners import SERVER, Scope, servers_own
 
 Body = dict[str, Any]
 Order = Literal["asc", "desc"]
-#: seconds that a writer waits for another
-_PATIENCE = 30
-_READS = "groundtune_reads"
 
 
 class Base(DeclarativeBase):
@@ -44,6 +41,7 @@ class Row(Base):
     kind: Mapped[str] = mapped_column(String(40))
     parent: Mapped[str] = mapped_column(String(255), default="")
     state: Mapped[str] = mapped_column(String(40), default="")
+    owner: Mapped[str] = mapped_column(String(255), default="", server_default="")
     created_at: Mapped[int] = mapped_column(BigInteger)
     body: Mapped[Body] = mapped_column(JSON)
 
@@ -76,11 +74,12 @@ class New:
     parent: str = ""
     state: str = ""
 
-    def row(self) -> Row:
+    def row(self, owner: str) -> Row:
         """As it is kept."""
         now = int(self.body.get("created_at") or time.time())
         body = {"id": self.id, **self.body, "created_at": now}
-        return Row(id=self.id, kind=self.kind, parent=self.parent, state=self.state, created_at=now, body=body)
+        how: dict[str, Any] = {"kind": self.kind, "parent": self.parent, "state": self.state, "owner": owner}
+        return Row(id=self.id, **how, created_at=now, body=body)
 
 
 class Store:
@@ -91,36 +90,23 @@ class Store:
 
     Raises:
         ConfigError: no such kind of database, or no driver for it. WorkspaceError: it cannot be opened.
+
+    Attributes:
+        scope: what is seen of them here.
+        server: the whole.
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = make_url(url)
-            sqlite = parsed.get_backend_name() == "sqlite"
-            if sqlite and parsed.database:
-                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self.engine = create_engine(
-                parsed, connect_args={"timeout": _PATIENCE} if sqlite else {}, pool_pre_ping=not sqlite
-            )
-        except (ArgumentError, ImportError, ModuleNotFoundError) as error:
-            raise ConfigError(
-                f"serve.database: {url}: {error}",
-                expected="sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME",
-                next_step="pip install 'groundtune[pg]' for PostgreSQL",
-            ) from None
-        if sqlite:
-            event.listen(self.engine, "connect", _sqlite_settings)
-            event.listen(self.engine, "begin", _begin)
-        self._reading = self.engine.execution_options(**{_READS: True})
-        try:
-            from groundtune.serving.migrations import upgrade
+        self.engine = open_database(url)
+        self._reading = self.engine.execution_options(**{READS: True})
+        self.scope: Scope = SERVER
+        self.server: Store = self
 
-            upgrade(self.engine)
-        except OperationalError as error:
-            raise WorkspaceError(
-                f"the server's database cannot be opened: {parsed.render_as_string(hide_password=True)}: {error.orig}",
-                next_step="see that it is there, that it may be written to, and that the disk is not full",
-            ) from None
+    def of(self, scope: Scope) -> Store:
+        """The same as somebody sees it: what is another's is not there, what is made is theirs."""
+        view = copy(self)
+        view.scope = scope
+        return view
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -131,6 +117,26 @@ class Store:
         """A transaction: committed at the end, undone by an exception; one that only reads waits for no writer."""
         with Session(self._reading if reads else self.engine) as session, session.begin():
             yield session
+
+    def find(self, session: Session, kind: str, id: str, parent: str = "", *, to_change: bool = False) -> Row | None:
+        """An object's row, as far as it is seen here.
+
+        Args:
+            to_change: held until the transaction ends.
+
+        Raises:
+            ApiError: it is to be changed by somebody who may only see it.
+        """
+        if not _is_text(id) or not _is_text(parent):
+            return None
+        query = self._seen(select(Row).where(Row.kind == kind, Row.id == id, Row.parent == parent))
+        row: Row | None = session.scalar(query.with_for_update() if to_change else query)
+        if row is not None and to_change and not self.scope.may_change(row.owner):
+            raise servers_own(id)
+        return row
+
+    def _seen(self, query: Select[Any]) -> Select[Any]:
+        return query if self.scope.everything else query.where(Row.owner.in_(self.scope.seen))
 
     # ---------------------------------------------------------------- one object
 
@@ -144,7 +150,8 @@ class Store:
         """
         now = int(body.get("created_at") or time.time())
         made = {"id": id or new_id(kind), **body, "created_at": now}
-        row = Row(id=made["id"], kind=kind, parent=parent, state=state, created_at=now, body=made)
+        owner = self.scope.owner
+        row = Row(id=made["id"], kind=kind, parent=parent, state=state, owner=owner, created_at=now, body=made)
         try:
             with self.session() as session:
                 session.add(row)
@@ -155,12 +162,24 @@ class Store:
     def add_all(self, objects: Sequence[New]) -> None:
         """Keep several new objects in one transaction; those that are there already stay as they are."""
         with self.session() as session:
-            _add_missing(session, objects)
+            _add_missing(session, objects, self.scope.owner)
 
     def get(self, kind: str, id: str, *, parent: str = "") -> Body | None:
         """An object's body."""
         with self.session(reads=True) as session:
-            row = _find(session, kind, id, parent)
+            row = self.find(session, kind, id, parent)
+            return dict(row.body) if row else None
+
+    def owned(self, kind: str, id: str, *, parent: str = "") -> Body | None:
+        """The body of an object that something is to be done with.
+
+        Raises:
+            ApiError: it may only be seen.
+        """
+        with self.session(reads=True) as session:
+            row = self.find(session, kind, id, parent)
+            if row is not None and not self.scope.may_change(row.owner):
+                raise servers_own(id)
             return dict(row.body) if row else None
 
     def change(
@@ -177,10 +196,13 @@ class Store:
         Args:
             change: gets a copy of the body, returns what is to be other in it; None changes nothing. What it raises
                 undoes the transaction. ``state`` among the changes is the row's, too.
-            also: added in the same transaction, unless ``change`` returns None.
+            also: added in the same transaction, unless ``change`` returns None, and of the same owner.
+
+        Raises:
+            ApiError: it may only be seen.
         """
         with self.session() as session:
-            row = _find(session, kind, id, parent, lock=True)
+            row = self.find(session, kind, id, parent, to_change=True)
             if row is None:
                 return None
             changes = change(dict(row.body))
@@ -188,22 +210,29 @@ class Store:
                 row.body = {**row.body, **changes}
                 row.state = str(changes.get("status", row.state))
             if changes is not None:
-                _add_missing(session, also)
+                _add_missing(session, also, row.owner)
             return dict(row.body)
 
     def remove(self, kind: str, id: str, *, parent: str = "") -> bool:
-        """Take an object out; whether there was one."""
+        """Take an object out; whether there was one.
+
+        Raises:
+            ApiError: it may only be seen.
+        """
         with self.session() as session:
-            row = _find(session, kind, id, parent, lock=True)
+            row = self.find(session, kind, id, parent, to_change=True)
             if row is None:
                 return False
             session.delete(row)
             return True
 
     def remove_all(self, kind: str, *, parent: str) -> int:
-        """Take out everything of a kind that belongs to an object; how many there were."""
+        """Take out everything of a kind that belongs to an object, as far as it may be changed; how many there were."""
+        gone_ones = delete(Row).where(Row.kind == kind, Row.parent == parent)
+        if not self.scope.everything:
+            gone_ones = gone_ones.where(Row.owner == self.scope.owner, Row.owner != "")
         with self.session() as session:
-            gone: Any = session.execute(delete(Row).where(Row.kind == kind, Row.parent == parent))
+            gone: Any = session.execute(gone_ones)
             return int(gone.rowcount)
 
     # ---------------------------------------------------------------- many
@@ -227,9 +256,9 @@ class Store:
         """
         down = order == "desc"
         with self.session(reads=True) as session:
-            query = select(Row).where(Row.kind == kind, Row.parent == parent)
+            query = self._seen(select(Row).where(Row.kind == kind, Row.parent == parent))
             for cursor, later in ((after, not down), (before, down)):
-                mark = _find(session, kind, cursor, parent) if cursor else None
+                mark = self.find(session, kind, cursor, parent) if cursor else None
                 if mark is not None:
                     query = query.where(Row.number > mark.number if later else Row.number < mark.number)
             query = query.order_by(Row.number.desc() if down else Row.number)
@@ -246,7 +275,7 @@ class Store:
 
     def all(self, kind: str, *, parent: str | None = None, states: Sequence[str] = ()) -> list[Body]:
         """Every object of a kind, oldest first; of any parent where none is named."""
-        query = select(Row.body).where(Row.kind == kind).order_by(Row.number)
+        query = self._seen(select(Row.body).where(Row.kind == kind)).order_by(Row.number)
         if parent is not None:
             query = query.where(Row.parent == parent)
         if states:
@@ -256,7 +285,7 @@ class Store:
 
     def count(self, kind: str, *, parent: str | None = None, states: Sequence[str] = ()) -> int:
         """How many there are."""
-        query = select(func.count()).select_from(Row).where(Row.kind == kind)
+        query = self._seen(select(func.count()).select_from(Row).where(Row.kind == kind))
         if parent is not None:
             query = query.where(Row.parent == parent)
         if states:
@@ -265,29 +294,22 @@ class Store:
             return int(session.scalar(query) or 0)
 
 
-def _add_missing(session: Session, objects: Sequence[New]) -> None:
+def _add_missing(session: Session, objects: Sequence[New], owner: str) -> None:
     for new in objects:
-        if _find(session, new.kind, new.id, new.parent) is None:
-            session.add(new.row())
-            session.flush()  # numbers follow the order given
+        there = select(Row.number).where(Row.kind == new.kind, Row.id == new.id, Row.parent == new.parent)
+        if session.scalar(there) is None:
+            try:
+                with session.begin_nested():
+                    session.add(new.row(owner))
+                    session.flush()  # numbers follow the order given
+            except IntegrityError:  # another process was faster
+                continue
 
 
-def _find(session: Session, kind: str, id: str, parent: str, *, lock: bool = False) -> Row | None:
-    query = select(Row).where(Row.kind == kind, Row.id == id, Row.parent == parent)
-    return session.scalar(query.with_for_update() if lock else query)
-
-
-def _begin(connection: Any) -> None:
-    """A transaction that will write takes SQLite's lock at once: taken later, it could be refused without waiting."""
-    reads = connection.get_execution_options().get(_READS)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _sqlite_settings(connection: Any, _: Any) -> None:
-    """Write-ahead log; SQLAlchemy, not the driver, begins transactions."""
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # what was answered is on disk, even if the machine dies
-    cursor.execute(f"PRAGMA busy_timeout={_PATIENCE * 1000}")
-    cursor.close()
+def _is_text(id: str) -> bool:
+    """Whether a database can hold it: no half characters (JSON's \\ud83d alone), no NUL, which PostgreSQL takes in no text."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in id

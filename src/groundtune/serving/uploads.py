@@ -56,7 +56,7 @@ def _open(serving: Serving, id: str) -> Body:
     Raises:
         ApiError: there is none, or it is over.
     """
-    body = serving.store.get("upload", id)
+    body = serving.store.owned("upload", id)
     if body is None:
         raise no_such("Upload", id)
     if body["status"] == "pending" and body["expires_at"] <= time.time():

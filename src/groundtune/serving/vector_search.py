@@ -149,10 +149,11 @@ def _best(
 
 
 def _name(vectors: VectorStores, store_id: str, file_id: str) -> str | None:
-    """A file's name; None where it is gone, and then it is gone from the store, too."""
+    """A file's name, whosever it is; None where it is gone, and then it is gone from the store, too."""
+    whole = vectors.whole
     try:
-        return str(vectors.files.get(file_id)["filename"])
+        return str(whole.files.get(file_id)["filename"])
     except ApiError:
         with contextlib.suppress(ApiError):  # somebody else was faster
-            vectors.detach(store_id, file_id)
+            whole.detach(store_id, file_id)
         return None

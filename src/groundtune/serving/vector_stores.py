@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
@@ -50,6 +51,7 @@ class VectorStores:
 
     Attributes:
         waiting: (store, file) to be ingested; None wakes one who waits for nothing.
+        whole: as the server itself sees them.
     """
 
     def __init__(self, setup: Setup, store: Store, files: Files, folder: Path) -> None:
@@ -57,15 +59,26 @@ class VectorStores:
         self.waiting: SimpleQueue[tuple[str, str] | None] = SimpleQueue()
         self._indexes: OrderedDict[str, Index] = OrderedDict()
         self._lock = threading.Lock()
+        self.whole = self
+
+    def of(self, store: Store, files: Files) -> VectorStores:
+        """The same as a view of the store and of the files sees it."""
+        view = copy(self)
+        view.store, view.files = store, files
+        return view
 
     @cached_property
     def embedder(self) -> Embedder:
         """What makes the vectors; until the server ends, even if the project's embedder is trained again."""
+        if self is not self.whole:
+            return self.whole.embedder
         return open_embedder(self.setup.workspace, self.setup.config.index.embedder)
 
     @cached_property
     def embedder_identity(self) -> str:
         """What tells this embedder from others."""
+        if self is not self.whole:
+            return self.whole.embedder_identity
         return identity(self.setup.workspace, self.setup.config.index.embedder)
 
     def path(self, store_id: str, data: str) -> Path:
@@ -129,7 +142,7 @@ class VectorStores:
             message = f"Vector store {id} is expired: give it another 'expires_after' to use it again."
             raise bad_request(message, param="vector_store_id", code="expired")
         if now - body["last_active_at"] >= _NOTE_SECONDS:
-            self.store.change(STORE, id, lambda _: {"last_active_at": now})
+            self.store.server.change(STORE, id, lambda _: {"last_active_at": now})  # whosever it is
         return body
 
     def update(self, id: str, wanted: UpdateStore) -> Body:
@@ -155,7 +168,7 @@ class VectorStores:
         """
         if not self.store.remove(STORE, id):
             raise no_such("VectorStore", id, param="vector_store_id")
-        self._forget(id)
+        self.whole._forget(id)
 
     def _forget(self, id: str) -> None:
         self.store.remove_all(FILE, parent=id)
@@ -192,7 +205,8 @@ class VectorStores:
         now, batch_id = int(time.time()), new_id(BATCH) if batch else None
         rows = [_new_row(store_id, file, batch_id, now) for file in single.values()]
         with self.store.session() as session:
-            if session.scalar(select(Row).where(Row.kind == STORE, Row.id == store_id)) is None:
+            store = self.store.find(session, STORE, store_id, to_change=True)  # one after the other
+            if store is None:
                 raise no_such("VectorStore", store_id, param="vector_store_id")
             own = (Row.kind == FILE, Row.parent == store_id, Row.id.in_(list(single)))
             replaced = [row["data"] for row in session.scalars(select(Row.body).where(*own))]
@@ -200,7 +214,9 @@ class VectorStores:
             if batch_id:
                 body = {"id": batch_id, "object": "vector_store.files_batch", "created_at": now, "cancelled": False,
                         "vector_store_id": store_id}  # fmt: skip
-                session.add(Row(id=batch_id, kind=BATCH, parent=store_id, created_at=now, body=body))
+                rows.append(Row(id=batch_id, kind=BATCH, parent=store_id, created_at=now, body=body))
+            for row in rows:
+                row.owner = store.owner
             session.add_all(rows)
         for data in replaced:
             self.path(store_id, data).unlink(missing_ok=True)
@@ -291,6 +307,7 @@ class VectorStores:
         Raises:
             ApiError: no such store or batch.
         """
+        self.store.owned(BATCH, batch_id, parent=store_id)
         found = self.batch(store_id, batch_id)
         if found["status"] != "in_progress":
             return found
