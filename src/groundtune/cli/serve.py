@@ -158,6 +158,7 @@ def _announce(setup: Setup, line: socket.socket, *, keys: int, open_: bool) -> N
     say("  callers                  " + ("everybody on this machine: there are no keys" if open_ else f"{keys} keys"))
     say(f"  usage, figures           {url}/usage {url}/metrics")
     say(f"\n  export OPENAI_BASE_URL={url}/v1")
+    say(f"  export OPENAI_API_BASE={url}/v1     # LlamaIndex")
     say(f"  export OPENAI_API_KEY={'anything' if open_ else 'gt-...'}")
     say("\nCtrl-C stops it.")
     sys.stdout.flush()

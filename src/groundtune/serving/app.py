@@ -82,6 +82,14 @@ def create_app(serving: Serving) -> FastAPI:
     return app
 
 
+#: parts of OpenAI's API that are not here, and what to use instead
+_NOT_OFFERED = {
+    **dict.fromkeys(("assistants", "threads"), "OpenAI ended it in 2026; use /v1/responses with file_search"),
+    **dict.fromkeys(("images", "audio", "videos", "realtime"), "only text is read and written here"),
+    "evals": "OpenAI ended it in 2026; groundtune compare measures Systems on held-out questions",
+    "conversations": "use previous_response_id of /v1/responses",
+}
+
 # ---------------------------------------------------------------- errors
 
 
@@ -115,8 +123,11 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
 
 
 async def _http_error(request: Request, error: Any) -> JSONResponse:
+    first = request.url.path.removeprefix("/v1/").partition("/")[0]
     what = {
-        404: f"Unknown request URL: {request.method} {request.url.path}.",
+        404: f"The {first} API is not offered: {_NOT_OFFERED[first]}."
+        if first in _NOT_OFFERED
+        else f"Unknown request URL: {request.method} {request.url.path}.",
         405: f"Not allowed to {request.method} on {request.url.path}.",
     }
     code = {404: "unknown_url", 405: "method_not_supported"}.get(error.status_code)
