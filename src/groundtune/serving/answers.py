@@ -40,12 +40,13 @@ class Generators:
     Attributes:
         engines: models in memory.
         systems: the project's.
-        courier: brings what they write to the event loop.
+        loop: the server's.
+        courier: brings what they write to the loop.
     """
 
     def __init__(self, serving: Any, loop: asyncio.AbstractEventLoop) -> None:
         disable_progress_bar()  # of loading weights
-        self.courier = Courier(loop)
+        self.loop, self.courier = loop, Courier(loop)
         config = serving.config
         self.engines = Engines(
             most=config.loaded_models, open_engine=opener(config, serving.folder), after_step=self.courier.flush

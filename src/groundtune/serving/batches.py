@@ -17,15 +17,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
 
+from groundtune.serving import inside
 from groundtune.serving.access import Caller
 from groundtune.serving.errors import ApiError
 from groundtune.serving.files import file_body
-from groundtune.serving.gate import CALLER, caller_by_id
+from groundtune.serving.gate import caller_by_id
 from groundtune.serving.state import Serving
 from groundtune.serving.store import Body, New
 
@@ -137,8 +136,7 @@ class Batches:
                     counts["completed" if _is_good(written) else "failed"] += 1
                     stopped = await run_in_threadpool(self._note, body["id"], dict(counts))
 
-        transport = httpx.ASGITransport(app=self._inside(caller), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as self._client:
+        async with inside.client(self.app, caller) as self._client:
             workers = [asyncio.create_task(one()) for _ in range(_AT_ONCE)]
             try:
                 await asyncio.gather(*workers)
@@ -146,14 +144,6 @@ class Batches:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-
-    def _inside(self, caller: Caller | None) -> Any:
-        """The application, for requests that are a caller's though nobody shows a key."""
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await self.app({**scope, CALLER: caller}, receive, send)
-
-        return app
 
     async def _answer(self, request: Mapping[str, Any], caller: Caller | None, body: Body) -> dict[str, Any]:
         line: dict[str, Any] = {

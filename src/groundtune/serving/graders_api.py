@@ -1,4 +1,4 @@
-"""``/fine_tuning/alpha/graders/run`` and ``/validate`` (OpenAI's Graders API). ``app.state.judge`` is what asks judging models."""
+"""``/fine_tuning/alpha/graders/run`` and ``/validate`` (OpenAI's Graders API). Judging models are asked as the caller."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from groundtune.retrieval.embedding import open_embedder
+from groundtune.serving.access import caller_of
+from groundtune.serving.answers import generators_of
 from groundtune.serving.grader_requests import RunGrader, ValidateGrader, check_grader
 from groundtune.serving.graders import run_grader
+from groundtune.serving.inside import judge
 from groundtune.serving.state import serving_of
 
 router = APIRouter(tags=["fine-tuning"])
@@ -30,5 +33,5 @@ def run(request: Request, wanted: RunGrader) -> dict[str, Any]:
     def embed(texts: Any) -> Any:
         return open_embedder(setup.workspace, setup.config.index.embedder).embed(texts)
 
-    judge = getattr(request.app.state, "judge", None)
-    return run_grader(wanted.grader, wanted.item, wanted.model_sample, embed=embed, judge=judge)
+    ask = judge(request.app, caller_of(request), generators_of(request).loop)
+    return run_grader(wanted.grader, wanted.item, wanted.model_sample, embed=embed, judge=ask)
