@@ -90,7 +90,7 @@ def _serve(setup: Setup) -> None:
         )
     line = listen(settings.host, settings.port)
     try:
-        _announce(setup, line, keys=usable, open_=not keys)
+        _announce(setup, line, systems=serving.catalog.systems(), keys=usable, open_=not keys)
         _run(serving, line)
     finally:
         line.close()
@@ -141,7 +141,7 @@ def listen(host: str, port: int) -> socket.socket:
     return line
 
 
-def _announce(setup: Setup, line: socket.socket, *, keys: int, open_: bool) -> None:
+def _announce(setup: Setup, line: socket.socket, *, systems: list[str], keys: int, open_: bool) -> None:
     from rich.markup import escape
 
     host, port = line.getsockname()[:2]
@@ -152,6 +152,7 @@ def _announce(setup: Setup, line: socket.socket, *, keys: int, open_: bool) -> N
     for name, given in settings.aliases.items():
         target = given if isinstance(given, str) else given.model + (f" at {given.base_url}" if given.base_url else "")
         say(f"  {escape(name):<24} {escape(target)}")
+    say(f"  {'Systems':<24} {escape(', '.join(systems))}")
     if settings.openai_names:
         say(f"  {'gpt-*':<24} {escape(setup.config.model)}")
         say(f"  {'text-embedding-*':<24} {escape(setup.config.index.embedder)}")

@@ -40,10 +40,10 @@ def render(chunk: Chunk, quote: str) -> str:
     where = ", ".join(part for part in place if part)
     before, found, after = chunk.text.partition(quote) if quote else (chunk.text, "", "")
     marked = f"<mark>{esc(found)}</mark>" if found else ""
-    body = f'<p>{esc(where)}</p><p class="passage">{esc(before)}{marked}{esc(after)}</p>'
+    body = f'<p class="passage">{esc(before)}{marked}{esc(after)}</p>'
     return render_document(
         chunk.document,
-        [PageSection("passage", "Passage", chunk.document, body)],
+        [PageSection("passage", "Passage", where or "Passage", body)],
         style=_STYLE,
         top=f"<header><h1>{esc(chunk.document)}</h1></header>",
         footer="<footer><p>From the project's own index.</p></footer>",

@@ -81,7 +81,7 @@ class EngineBackend:
         asked = ASKED.get() or Asked({})
         with self._engines.lease(self._model) as held:
             under_way = [
-                _Generating(held.engine, held.adapter, self._prompt(c, max_tokens, asked), max_tokens, asked)
+                _Generating(held.engine, held.adapter, self._prompt(c, max_tokens), max_tokens, asked)
                 for c in conversations
             ]
             try:
@@ -91,9 +91,9 @@ class EngineBackend:
                     one.writing.cancel()
                 raise
 
-    def _prompt(self, messages: Sequence[Message], max_tokens: int, asked: Asked) -> list[int]:
+    def _prompt(self, messages: Sequence[Message], max_tokens: int) -> list[int]:
         prompt = render_prompt(self.tokenizer, messages)
-        limit = self.context_tokens - int(asked.changes.get("max_tokens", max_tokens))
+        limit = self.context_tokens - max_tokens
         return prompt if len(prompt) <= limit else [*prompt[: limit // 2], *prompt[-(limit - limit // 2) :]]
 
 
@@ -102,7 +102,9 @@ class _Generating:
 
     def __init__(self, engine: Any, adapter: str | None, prompt: list[int], max_tokens: int, asked: Asked) -> None:
         self._pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
-        sampling = Sampling(**{"max_tokens": max_tokens, "temperature": 0.0, **asked.changes})
+        wanted = int(asked.changes.get("max_tokens", max_tokens))
+        room = {"max_tokens": min(wanted, engine.context_tokens - len(prompt))}
+        sampling = Sampling(**{"temperature": 0.0, **asked.changes, **room})
         self._prompt = prompt
         self.writing: AnyWriting = engine.submit(prompt, sampling, self._pieces.put, adapter=adapter)
 

@@ -64,7 +64,7 @@ def serve(
                 turns: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
                 for _ in range(rounds):
                     for name, (url, _) in servers.items():
-                        turns[name].append(_turn(url, path, level, max(8, 2 * level), max_tokens, tokenizer))
+                        turns[name].append(_turn(url, path, level, max(8, level), max_tokens, tokenizer))
                         done += 1
                         report(done, total)
                 for name in wanted:
