@@ -164,3 +164,13 @@ def test_stored_completions(client: Any) -> None:
     assert client.chat.completions.delete(kept.id).deleted
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.retrieve(kept.id)
+
+
+def test_more_tokens_than_there_is_room_for(client: Any) -> None:
+    """A program for a large model asks a small one: it writes to the end of its context. A prompt over it is refused."""
+    found = ask(client, max_tokens=4096, logit_bias={"0": -100})
+    assert found.choices[0].finish_reason == "length" and found.usage.total_tokens == 512
+    assert ask(client, model="prompt", max_tokens=4096).choices[0].message.content
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, messages=[{"role": "user", "content": "word " * 600}])
+    assert caught.value.code == "context_length_exceeded" and "maximum context length is 512" in caught.value.message
