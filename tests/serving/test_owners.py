@@ -335,7 +335,8 @@ def test_routes_see_the_store_through_their_caller_alone() -> None:
         f"{path.name}: {line.strip()}"
         for path in folder.glob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
-        if re.search(r"state\.(serving|jobs)\b|server_of\(|\.store\.server\b|vectors\.whole\b", line) and "import" not in line
+        if re.search(r"state\.(serving|jobs)\b|server_of\(|\.store\.server\b|vectors\.whole\b", line)
+        and "import" not in line
     }
     assert {name for name in found if not name.startswith(("app.py", "state.py", "vector_stores.py"))} == {
         "metrics.py: server_of(request.app).store.count(\"file\")",
