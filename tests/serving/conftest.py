@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from postgres_cluster import Cluster, Unavailable, cluster
 
-from groundtune.config import Config
+from groundtune.config import Config, ServeConfig
 from groundtune.methods._setup import Setup
 from groundtune.serving.app import create_app
 from groundtune.serving.state import Serving
@@ -40,6 +40,15 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[],
         return lambda: f"sqlite:///{tmp_path}/database{next(numbers)}/serving.db"
     found: Cluster = request.getfixturevalue("postgres")
     return found.new
+
+
+@pytest.fixture
+def anywhere(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Serving]:
+    """A server's state on each kind of database in turn."""
+    config = Config(serve=ServeConfig(database=new_database()))
+    opened = Serving.open(Setup(Workspace(tmp_path), config))
+    yield opened
+    opened.store.close()
 
 
 @pytest.fixture
