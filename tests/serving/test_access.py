@@ -354,42 +354,42 @@ def test_more_at_once_than_run_and_wait_are_refused(tmp_path: Path) -> None:
     assert access.in_flight == 0
 
 
-def test_what_is_written_after_the_end_is_refused_and_counts_nowhere(serving: Serving) -> None:
+def test_what_is_written_after_the_end_is_refused_and_counts_nowhere(anywhere: Serving) -> None:
     """A thread that goes on generating for a client that has gone is told to stop, and takes nothing from the budget."""
-    access = Access(serving)
+    access = Access(anywhere)
     ticket = access.admit(Caller("key_1", "a", limits=Limits(budget_tokens=9)), MODEL, 1)
     ticket.wrote(2)
     ticket.close()
     with pytest.raises(ApiError) as caught:
         ticket.wrote(1)
     ticket.settle(500, 500)
-    assert caught.value.status == 499 and usage.total_of(serving.store, "key_1").tokens == 3
+    assert caught.value.status == 499 and usage.total_of(anywhere.store, "key_1").tokens == 3
     assert access._accounts["key_1"].open_tokens == 0
 
 
-def test_what_failed_before_its_first_token_is_not_charged(serving: Serving) -> None:
-    access = Access(serving)
+def test_what_failed_before_its_first_token_is_not_charged(anywhere: Serving) -> None:
+    access = Access(anywhere)
     caller = Caller("key_1", "a")
     with pytest.raises(ApiError), access.admit(caller, MODEL, 50):
         raise ApiError(503, "no")
-    assert usage.total_of(serving.store, "key_1").tokens == 0
+    assert usage.total_of(anywhere.store, "key_1").tokens == 0
     with pytest.raises(ApiError), access.admit(caller, MODEL, 50) as ticket:
         ticket.wrote(1)
         raise ApiError(503, "no")
     with pytest.raises(KeyboardInterrupt), access.admit(caller, MODEL, 50):
         raise KeyboardInterrupt  # work was done on the prompt
-    total = usage.total_of(serving.store, "key_1")
+    total = usage.total_of(anywhere.store, "key_1")
     assert (total.tokens, total.requests) == (101, 3)
 
 
-def test_use_is_written_by_day_and_model_and_models_without_end_are_one(serving: Serving) -> None:
-    access = Access(serving)
+def test_use_is_written_by_day_and_model_and_models_without_end_are_one(anywhere: Serving) -> None:
+    access = Access(anywhere)
     for n in range(usage.MODELS_A_DAY + 5):
         access.admit(Caller("key_1", "a"), Model(f"gpt-{n}", "weights", "pebble"), 1).close()
-    rows = usage.rows(serving.store, "key_1")
+    rows = usage.rows(anywhere.store, "key_1")
     assert len(rows) == usage.MODELS_A_DAY + 1
     assert next(row for row in rows if row["model"] == usage.OTHER)["requests"] == 5
-    assert sum(row["requests"] for row in rows) == usage.total_of(serving.store, "key_1").requests == 55
+    assert sum(row["requests"] for row in rows) == usage.total_of(anywhere.store, "key_1").requests == 55
 
 
 def test_use_that_the_database_did_not_take_still_counts(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,9 +412,9 @@ def test_use_that_the_database_did_not_take_still_counts(serving: Serving, monke
         access.admit(caller, MODEL, 1)
 
 
-def test_two_servers_on_one_database_share_what_is_written_down(serving: Serving) -> None:
+def test_two_servers_on_one_database_share_what_is_written_down(anywhere: Serving) -> None:
     caller = Caller("key_1", "a", limits=Limits(budget_tokens=10))
-    one, two = Access(serving), Access(serving)
+    one, two = Access(anywhere), Access(anywhere)
     one.admit(caller, MODEL, 7).close()
     with pytest.raises(ApiError, match="3 of 4"):
         two.admit(caller, MODEL, 4)
@@ -461,9 +461,9 @@ async def _never() -> Any:
     await anyio.sleep_forever()
 
 
-def test_limits_are_counted_exactly_over_many_threads(serving: Serving) -> None:
+def test_limits_are_counted_exactly_over_many_threads(anywhere: Serving) -> None:
     """Forty threads, one budget: what they wrote and what is written down are the budget, to the token."""
-    access = Access(serving)
+    access = Access(anywhere)
     caller = Caller("key_1", "a", limits=Limits(budget_tokens=1000))
     wrote: list[int] = []
 
@@ -483,12 +483,12 @@ def test_limits_are_counted_exactly_over_many_threads(serving: Serving) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    total = usage.total_of(serving.store, "key_1")
+    total = usage.total_of(anywhere.store, "key_1")
     assert len(wrote) == 160 and 998 <= total.tokens <= 1000  # a prompt of 3 that no longer fits may leave 2
     assert access.in_flight == 0 and access._accounts["key_1"].open_tokens == 0
 
 
-def test_a_kill_loses_no_request_that_ended(serving: Serving) -> None:
+def test_a_kill_loses_no_request_that_ended(anywhere: Serving) -> None:
     """kill -9 with one request in flight and four ended: four are written down."""
     code = f"""
 import os, signal
@@ -499,7 +499,8 @@ from groundtune.serving.access import Access, Caller
 from groundtune.serving.catalog import Model
 from groundtune.serving.state import Serving
 from groundtune.workspace import Workspace
-access = Access(Serving.open(Setup(Workspace(Path({str(serving.setup.workspace.root)!r})), Config())))
+config = Config.model_validate({{"serve": {{"database": {anywhere.config.database!r}}}}})
+access = Access(Serving.open(Setup(Workspace(Path({str(anywhere.setup.workspace.root)!r})), config)))
 for n in range(5):
     ticket = access.admit(Caller("key_1", "a"), Model("gpt-4o", "weights", "pebble"), 10)
     ticket.wrote(3)
@@ -509,6 +510,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    total = usage.total_of(serving.store, "key_1")
+    total = usage.total_of(anywhere.store, "key_1")
     assert (total.requests, total.prompt_tokens, total.completion_tokens) == (4, 40, 12)
-    assert [row["requests"] for row in usage.rows(serving.store)] == [4]
+    assert [row["requests"] for row in usage.rows(anywhere.store)] == [4]

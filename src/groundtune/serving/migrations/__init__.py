@@ -6,6 +6,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+#: any number that others on the same PostgreSQL are not likely to choose
+_LOCK = 0x67726F756E64
+
 
 def upgrade(engine: Engine) -> None:
     """Make what is missing; a database that is up to date is left as it is."""
@@ -15,5 +18,7 @@ def upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # servers that start at once: one after the other, as SQLite's are
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
