@@ -154,6 +154,17 @@ def test_a_tool_that_must_be_called(client: Any, choice: Any) -> None:
     assert streamed[-1].choices[0].finish_reason == "tool_calls"
 
 
+def test_a_call_fills_no_pages_with_spaces(client: Any) -> None:
+    """A model that would write nothing but white space wherever it may: the call ends all the same, and can be read."""
+    _, tokenizer = load_model("pebble")
+    blank = {str(n): 100 for n in range(len(tokenizer)) if tokenizer.decode([n]) and not tokenizer.decode([n]).strip()}
+    assert len(blank) > 2
+    found = ask(client, tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, max_tokens=60, logit_bias=blank)
+    call = found.choices[0].message.tool_calls[0]
+    assert json.loads(call.function.arguments)["place"] in ("Bern", "Oslo")
+    assert found.choices[0].finish_reason == "tool_calls" and found.usage.completion_tokens < 60
+
+
 def test_stored_completions(client: Any) -> None:
     kept = ask(client, store=True, metadata={"topic": "hours"})
     ask(client, store=True, metadata={"topic": "other"})
