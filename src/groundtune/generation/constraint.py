@@ -13,8 +13,9 @@ import torch
 from groundtune.errors import InputError
 from groundtune.generation.vocabulary import Vocabulary
 
-#: JSON without line breaks between its parts: small models else fill pages with spaces
-_COMPACT: Any = {"whitespace_flexible": False}
+#: JSON on one line, a space behind commas and colons or none, as the model was taught it; more, and small models fill pages
+#: with white space (the separators are regular expressions)
+_COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",[ ]?", "key_separator": ":[ ]?"}
 #: what may stand around a call's JSON (a line break, as a rule): JSON's own white space, in Lark; as short for the same reason
 _SPACE = r"/[ \t\r\n]{0,2}/"
 

@@ -51,19 +51,21 @@ def room_for(
 ) -> Sampling:
     """How a choice is written: as the request says, at most to the context's end.
 
+    OpenAI refuses a limit that goes beyond the context. Its models have room for 128,000 tokens and more; code written for
+    them asks for at most 500 of any model, and a limit that is never reached harms nobody.
+
     Args:
         limit: most tokens that the request allows; None: the context's end.
         number: of the choice; a seed gives each another draw.
 
     Raises:
-        ApiError: the prompt, or the prompt and what may be written, is over the context; a bias on no token.
+        ApiError: the prompt leaves no room in the context; a bias on no token.
     """
     context = engine.context_tokens
-    wanted = limit or 0
-    if len(prompt) + max(1, wanted) > context:
-        parts = f"{len(prompt)} in the {param}" + (f", {wanted} in the completion" if wanted else "")
+    room = context - len(prompt)
+    if room < 1:
         raise bad_request(
-            f"This model's maximum context length is {context} tokens, however you requested {len(prompt) + wanted} tokens ({parts}). Please reduce the length of the {param}{' or completion' if wanted else ''}.",
+            f"This model's maximum context length is {context} tokens, however your {param} resulted in {len(prompt)} tokens. Please reduce the length of the {param}.",
             param=param,
             code="context_length_exceeded",
         )
@@ -73,7 +75,7 @@ def room_for(
     own = {"temperature": default_temperature(engine), **changes}
     if own.get("seed") is not None:
         own["seed"] = (own["seed"] % 2**64) * 1000 + number
-    return Sampling(**{**own, "max_tokens": limit if limit is not None else context - len(prompt)})
+    return Sampling(**{**own, "max_tokens": room if limit is None else min(limit, room)})
 
 
 def default_temperature(engine: Engine) -> float:
