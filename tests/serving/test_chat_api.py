@@ -154,6 +154,27 @@ def test_a_tool_that_must_be_called(client: Any, choice: Any) -> None:
     assert streamed[-1].choices[0].finish_reason == "tool_calls"
 
 
+def test_a_limit_beyond_the_context_ends_at_the_context(client: Any) -> None:
+    """Notebooks ask for at most 500 tokens; the bundled model has 512 with the prompt."""
+    assert text(client, max_tokens=100_000) == text(client, max_tokens=40)
+    cut = ask(client, max_tokens=600, logit_bias={"0": -100})
+    assert cut.choices[0].finish_reason == "length" and cut.usage.total_tokens == 512
+    with pytest.raises(openai.BadRequestError, match="maximum context length is 512 tokens") as caught:
+        ask(client, messages=[{"role": "user", "content": "number " * 600}])
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_call_fills_no_pages_with_spaces(client: Any) -> None:
+    """A model that would write nothing but white space wherever it may: the call ends all the same, and can be read."""
+    _, tokenizer = load_model("pebble")
+    blank = {str(n): 100 for n in range(len(tokenizer)) if tokenizer.decode([n]) and not tokenizer.decode([n]).strip()}
+    assert len(blank) > 2
+    found = ask(client, tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, max_tokens=60, logit_bias=blank)
+    call = found.choices[0].message.tool_calls[0]
+    assert json.loads(call.function.arguments)["place"] in ("Bern", "Oslo")
+    assert found.choices[0].finish_reason == "tool_calls" and found.usage.completion_tokens < 60
+
+
 def test_stored_completions(client: Any) -> None:
     kept = ask(client, store=True, metadata={"topic": "hours"})
     ask(client, store=True, metadata={"topic": "other"})

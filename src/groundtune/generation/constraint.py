@@ -13,8 +13,11 @@ import torch
 from groundtune.errors import InputError
 from groundtune.generation.vocabulary import Vocabulary
 
-#: JSON without line breaks between its parts: small models else fill pages with spaces
-_COMPACT: Any = {"whitespace_flexible": False}
+#: JSON on one line, a space behind commas and colons or none, as the model was taught it; more, and small models fill pages
+#: with white space (the separators are regular expressions)
+_COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",[ ]?", "key_separator": ":[ ]?"}
+#: what may stand around a call's JSON (a line break, as a rule): JSON's own white space, in Lark; as short for the same reason
+_SPACE = r"/[ \t\r\n]{0,2}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,8 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
     """JSON of a schema; of any object where it is None.
 
     Args:
-        trigger: as in :class:`Grammar`; white space may stand behind it.
-        end: what must stand behind the JSON, white space allowed between.
+        trigger: as in :class:`Grammar`; a line break or two may stand behind it.
+        end: what must stand behind the JSON, a line break or two allowed between.
         again: text behind which another such JSON may follow; "": there is only one.
 
     Raises:
@@ -51,9 +54,9 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
     try:
         if trigger or end:
             inner = json.dumps({"x-guidance": _COMPACT, **whole})
-            close = f" /\\s*/ {json.dumps(end)}" if end else ""
-            more = f" (/\\s*/ {json.dumps(again)} one)*" if again else ""
-            lark = f"start: one{more}\none: /\\s*/ body{close}\nbody: %json {inner}\n"
+            close = f" {_SPACE} {json.dumps(end)}" if end else ""
+            more = f" ({_SPACE} {json.dumps(again)} one)*" if again else ""
+            lark = f"start: one{more}\none: {_SPACE} body{close}\nbody: %json {inner}\n"
             text = llguidance.LLMatcher.grammar_from_lark(lark)
         else:
             text = llguidance.LLMatcher.grammar_from_json_schema(whole, defaults=_COMPACT)

@@ -195,14 +195,17 @@ class Examples:
         self.cut = self.left_out = 0
 
     def rows(self) -> Iterator[TokenRow]:
-        """Of conversations.
+        """Of conversations, and of prompts and completions: those are plain text to the model, no turns of a chat.
 
         Raises:
             GroundtuneError: an example that the model's chat template does not take.
         """
-        for where, item in self._each():
+        for where, line, item in self._each():
             assert isinstance(item, Conversation)
-            row = self._row(where, item.messages, item.tools)
+            if self._reader.name == "prompt_completion" and isinstance(line["prompt"], str):
+                row = self._within_limit(self._plain(line["prompt"], line["completion"]))
+            else:
+                row = self._row(where, item.messages, item.tools)
             if row is not None:
                 yield row
 
@@ -210,7 +213,7 @@ class Examples:
         """Of preferences; the prompt is context only. Raises as :meth:`rows`."""
         from groundtune.training.dpo import PairRow
 
-        for where, item in self._each():
+        for where, _, item in self._each():
             assert isinstance(item, Preference)
             prompt = tuple(replace(message, trained=False) for message in item.messages)
             before = self.left_out
@@ -220,7 +223,7 @@ class Examples:
             else:
                 self.left_out = before + 1
 
-    def _each(self) -> Iterator[tuple[str, Conversation | Preference]]:
+    def _each(self) -> Iterator[tuple[str, Any, Conversation | Preference]]:
         number = 0
         with self._path.open("rb") as file:
             for line, row in json_lines(file):
@@ -229,12 +232,21 @@ class Examples:
                 for item in self._reader.items(line, row):
                     number += 1
                     assert item.item is not None
-                    yield f"Example {number}", item.item
+                    yield f"Example {number}", row, item.item
+
+    def _plain(self, prompt: str, completion: str) -> TokenRow:
+        """Two texts without a chat template, each in tokens of its own, as ``/completions`` reads the prompt."""
+        from groundtune.dataset.render import TokenRow
+
+        asked = self._tokenizer(prompt, split_special_tokens=True, verbose=False)["input_ids"]
+        said = self._tokenizer(completion, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        ids = (*asked, *said, self._tokenizer.eos_token_id)
+        return TokenRow(ids, tuple(n >= len(asked) for n in range(len(ids))))
 
     def _row(self, where: str, messages: tuple[Message, ...], tools: Any) -> TokenRow | None:
         from jinja2.exceptions import TemplateError
 
-        from groundtune.dataset.render import TokenRow, render_example
+        from groundtune.dataset.render import render_example
 
         try:
             row = render_example(
@@ -242,6 +254,12 @@ class Examples:
             )
         except TemplateError as error:
             raise GroundtuneError(f"{where}: the model's chat template refuses it: {error}") from None
+        return self._within_limit(row)
+
+    def _within_limit(self, row: TokenRow) -> TokenRow | None:
+        """A row, cut at its end if need be; None where nothing to train on is left."""
+        from groundtune.dataset.render import TokenRow
+
         if len(row.ids) <= self._limit:
             return row
         self.cut += 1

@@ -81,7 +81,8 @@ async def _begun(
         return reply, of_system(request, model, messages, changes, 1)
 
     def prompts(engine: AnyEngine) -> list[list[int]]:
-        room = engine.context_tokens - (wanted.max_output_tokens or 1)
+        context = engine.context_tokens
+        room = context - min(wanted.max_output_tokens or 1, context // 2)
         kept = list(messages)
         while True:
             try:
