@@ -71,6 +71,9 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
 class Constraint:
     """A grammar at work on one sequence.
 
+    Attributes:
+        fault: why it had to be given up on the way; "": it has not been.
+
     Raises:
         InputError: the grammar does not go with this vocabulary.
     """
@@ -82,28 +85,38 @@ class Constraint:
         self._matcher = llguidance.LLMatcher(vocabulary.guidance, grammar.text)
         if self._matcher.is_error():
             raise InputError(f"this grammar cannot be held to: {self._matcher.get_error().splitlines()[0]}")
-        self._begun = not self._trigger
+        self._begun, self.fault = not self._trigger, ""
         size = vocabulary.size
         self._bits = np.full((1, (size + 31) // 32), -1, dtype=np.int32)
 
     @property
     def finished(self) -> bool:
         """Whether the answer is complete: nothing may follow."""
-        return self._begun and bool(self._matcher.is_stopped())
+        return self._begun and not self.fault and bool(self._matcher.is_stopped())
 
     def mask(self, logits_V: torch.Tensor) -> None:
-        """Make every token impossible that the grammar does not allow here."""
-        if not self._begun:
+        """Make every token impossible that the grammar does not allow here; none where it had to be given up."""
+        if not self._begun or self.fault:
             return
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.size * self._bits.itemsize)
+        if self._matcher.is_error():
+            self._give_up(self._matcher.get_error())
+            return
         allowed = np.unpackbits(self._bits.view(np.uint8), bitorder="little")[: logits_V.shape[0]].astype(bool)
+        if not (allowed & (logits_V[: len(allowed)] > -torch.inf).numpy()).any():
+            self._give_up("no token of the model can stand here")
+            return
         logits_V[: len(allowed)][torch.from_numpy(~allowed)] = -torch.inf
         logits_V[len(allowed) :] = -torch.inf
 
     def took(self, id: int) -> None:
         """Go on behind a token."""
+        if self.fault:
+            return
         if self._begun:
-            self._matcher.consume_token(id)
+            taken = self._matcher.consume_token(id)
+            if self._matcher.is_error() or not (taken or self._matcher.is_stopped()):
+                self._give_up(self._matcher.get_error())
             return
         self._written = (self._written + self._vocabulary.bytes_of(id))[-len(self._trigger) - 64 :]
         at = self._written.find(self._trigger)
@@ -112,3 +125,6 @@ class Constraint:
             behind = self._written[at + len(self._trigger) :]
             if behind and not self._matcher.consume_tokens(self._vocabulary.guidance.tokenize_bytes(behind)):
                 self._begun, self._written = False, b""  # what stands there is no such call
+
+    def _give_up(self, why: str) -> None:
+        self.fault = why.strip().splitlines()[0] if why.strip() else "unknown"

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import torch
 
-from groundtune.errors import GroundtuneError, InputError
+from groundtune.errors import InputError
 from groundtune.generation.constraint import Constraint
 from groundtune.generation.runner import Runner, open_runner
 from groundtune.generation.sampling import Choice, Sampler, Sampling, choose, prompt_choices
@@ -239,8 +239,10 @@ class Engine:
             try:
                 with _TURN, torch.inference_mode():
                     self._round()
-            except Exception as error:
-                self._fail(error)
+            except (
+                BaseException
+            ) as error:  # a panic in a library's Rust is none of Exception, and ends no other request
+                self._fail(error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}"))
             for tell in self.after_step:
                 tell()
         self._fail(InputError("the model was unloaded", next_step="ask again"))
@@ -276,7 +278,7 @@ class Engine:
                 sequence = self._waiting.popleft()
             try:
                 budget -= self._read(sequence)
-            except (RuntimeError, GroundtuneError) as error:
+            except Exception as error:
                 if sequence in self._active:
                     self._leave(sequence)
                 sequence.sink(Piece(error=error))
@@ -373,6 +375,11 @@ class Engine:
         if not sequence.first_token_at:
             sequence.first_token_at = time.perf_counter()
         constraint = sequence.sampler.constraint
+        if constraint is not None and constraint.fault:
+            fault = InputError(f"the answer could not be held to its JSON Schema to the end: {constraint.fault}", expected="a simpler schema")  # fmt: skip
+            sequence.sink(Piece(error=fault))
+            self._leave(sequence)
+            return
         finish: Finish | None = None
         text = ""
         tokens: list[Token] = []

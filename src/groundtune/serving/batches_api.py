@@ -19,6 +19,7 @@ from groundtune.serving.job_request import Metadata
 from groundtune.serving.pages import listed
 from groundtune.serving.state import serving_of
 from groundtune.serving.store import Body
+from groundtune.serving.strict_json import Strict
 
 
 @asynccontextmanager
@@ -30,7 +31,7 @@ async def _working(app: FastAPI) -> AsyncIterator[None]:
     await work.stop()
 
 
-router = APIRouter(tags=["batches"], lifespan=_working)
+router = APIRouter(tags=["batches"], lifespan=_working, route_class=Strict)
 _MOST = 100
 #: what objects hold that is not for clients
 _OURS = ("caller", "output_expires_after")

@@ -25,6 +25,8 @@ from groundtune.serving.errors import ApiError, no_such_model
 from groundtune.serving.store import Body, Store
 
 Kind = Literal["weights", "system", "embedder", "moderation", "remote"]
+#: letters of a model's name; names with wildcards would let any through, and usage is written down by name
+LONGEST_NAME = 255
 #: what moderates, under its own name
 MODERATION = "word-lists"
 #: OpenAI's names -> what answers in their place; the first that fits holds
@@ -117,6 +119,8 @@ class Catalog:
         return SNAPSHOTS.get(name, name), found.target
 
     def _find(self, name: str) -> Model | None:
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            return None
         tuned = self.store.get("model", name)
         if tuned is not None:
             folder = str(self.folder / tuned["folder"])

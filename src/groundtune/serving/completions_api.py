@@ -29,6 +29,8 @@ from groundtune.serving.unless_gone import unless_gone
 router = APIRouter(tags=["completions"], route_class=Passing)
 #: tokens written where nobody says how many (OpenAI's)
 _DEFAULT_TOKENS = 16
+#: texts that one request may have written
+_MOST_CHOICES = 2048
 Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
 
@@ -93,6 +95,9 @@ async def create_completion(request: Request, wanted: CreateCompletion) -> Any:
 def _check(wanted: CreateCompletion) -> None:
     if wanted.suffix:
         raise unsupported("suffix", wanted.suffix, "the models here write behind a prompt, not into it")
+    several = isinstance(wanted.prompt, list) and not isinstance(wanted.prompt[0], int)
+    if (choices := wanted.written * (len(wanted.prompt or ()) if several else 1)) > _MOST_CHOICES:
+        raise bad_request(f"{choices} texts are asked for, at most {_MOST_CHOICES} are written.", param="n", code="invalid_value")  # fmt: skip
     if wanted.stream_options and not wanted.stream:
         raise bad_request("The 'stream_options' parameter is only allowed when 'stream' is enabled.", param="stream_options", code="invalid_value")  # fmt: skip
     if wanted.stream_options and wanted.stream_options.include_obfuscation:

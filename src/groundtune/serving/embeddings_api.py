@@ -78,21 +78,11 @@ def inputs_of(given: Any) -> list[str | list[int]]:
         raise _invalid("'$.input' is invalid: its items must be all texts, or all arrays of token ids, none empty.")
     if any(not item for item in items):
         raise _invalid("'$.input' is invalid: a text is empty.")
-    if any(isinstance(item, str) and not _is_unicode(item) for item in items):
-        raise _invalid("'$.input' is invalid: a text is no valid Unicode.")
     return items
 
 
 def _is_ids(given: Any) -> bool:
     return isinstance(given, list) and bool(given) and all(type(id) is int for id in given)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _invalid(message: str) -> Exception:

@@ -19,6 +19,8 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for name, value in pairs:
+        if not _is_unicode(name) or not _is_unicode(getattr(value, "filename", value)):
+            raise bad_request("A name or a value of the form is no valid Unicode.")
         found = _NAME.match(name)
         keys = [found[1], *re.findall(r"\[([^\[\]]*)\]", found[2])] if found else [name]
         many = len(keys) > 1 and keys[-1] == ""
@@ -34,3 +36,12 @@ def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         else:
             here[last] = value
     return out
+
+
+def _is_unicode(value: Any) -> bool:
+    """Whether it can be sent back: forms name their own encoding, and some make halves of surrogate pairs."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -18,6 +19,7 @@ from groundtune.serving.state import serving_of
 from groundtune.serving.store import Order
 
 router = APIRouter(tags=["files"])
+_DIGITS = re.compile("[0-9]{1,12}")
 
 
 @router.post("/files")
@@ -60,7 +62,7 @@ def expiry(given: Any) -> int | None:
     if given is None:
         return None
     seconds = str(given.get("seconds", "")) if isinstance(given, dict) else ""
-    if not isinstance(given, dict) or given.get("anchor") != "created_at" or not seconds.isdigit():
+    if not isinstance(given, dict) or given.get("anchor") != "created_at" or not _DIGITS.fullmatch(seconds):
         raise bad_request("'expires_after' needs 'anchor' created_at and 'seconds'.", param="expires_after")
     if not SHORTEST <= int(seconds) <= LONGEST:
         message = f"Invalid 'expires_after.seconds': {seconds}, expected {SHORTEST} to {LONGEST}."

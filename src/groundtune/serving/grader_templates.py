@@ -14,6 +14,7 @@ from groundtune.serving.errors import bad_request
 
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _PATH = re.compile(r"\s*(item|sample)((?:\.[^\s.\[\]{}]+|\[\d+\])*)\s*\Z")
+_PLACE = re.compile("[0-9]{1,12}")
 _STEP = re.compile(r"\.([^\s.\[\]{}]+)|\[(\d+)\]")
 
 
@@ -68,7 +69,7 @@ def _value(path: str, item: Mapping[str, Any], sample: Mapping[str, Any]) -> Any
     for name, number in _STEP.findall(found[2]):
         if isinstance(value, Mapping) and name in value:
             value = value[name]
-        elif isinstance(value, list) and (number or name).isdigit() and int(number or name) < len(value):
+        elif isinstance(value, list) and _PLACE.fullmatch(number or name) and int(number or name) < len(value):
             value = value[int(number or name)]
         else:
             raise InvalidVariable(path.strip())

@@ -13,8 +13,9 @@ from groundtune.serving.grader_requests import RunGrader, ValidateGrader, check_
 from groundtune.serving.graders import run_grader
 from groundtune.serving.inside import judge
 from groundtune.serving.state import serving_of
+from groundtune.serving.strict_json import Strict
 
-router = APIRouter(tags=["fine-tuning"])
+router = APIRouter(tags=["fine-tuning"], route_class=Strict)
 
 
 @router.post("/fine_tuning/alpha/graders/validate")

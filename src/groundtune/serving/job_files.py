@@ -239,7 +239,9 @@ class Examples:
         from groundtune.dataset.render import TokenRow
 
         asked = self._tokenizer(prompt, split_special_tokens=True, verbose=False)["input_ids"]
-        said = self._tokenizer(completion, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+        said = self._tokenizer(completion, add_special_tokens=False, split_special_tokens=True, verbose=False)[
+            "input_ids"
+        ]
         ids = (*asked, *said, self._tokenizer.eos_token_id)
         return TokenRow(ids, tuple(n >= len(asked) for n in range(len(ids))))
 

@@ -12,8 +12,9 @@ from groundtune.serving.jobs import Jobs
 from groundtune.serving.pages import listed
 from groundtune.serving.state import serving_of
 from groundtune.serving.store import Body
+from groundtune.serving.strict_json import Strict
 
-router = APIRouter(tags=["fine-tuning"])
+router = APIRouter(tags=["fine-tuning"], route_class=Strict)
 #: most objects of a page
 _MOST = 100
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.routing import APIRoute
 
 from groundtune.serving.access import admit
 from groundtune.serving.errors import ApiError
 from groundtune.serving.proxy import forward
 from groundtune.serving.state import serving_of
+from groundtune.serving.strict_json import Strict, StrictRequest, has_json
 
 #: letters of a request that count as one token until the endpoint says how many there were
 _LETTERS_PER_TOKEN = 4
 
 
-class Passing(APIRoute):
+class Passing(Strict):
     """A route whose requests are passed on where their ``model`` is another endpoint's."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -27,6 +27,7 @@ class Passing(APIRoute):
         own = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive)
             body = await _body(request) if request.method == "POST" else {}
             name = body.get("model")
             if isinstance(name, str):
@@ -47,8 +48,5 @@ class Passing(APIRoute):
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    try:
-        found: Any = await request.json()
-    except ValueError:
-        return {}
+    found: Any = await request.json() if has_json(request) and await request.body() else None
     return found if isinstance(found, dict) else {}

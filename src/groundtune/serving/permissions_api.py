@@ -15,8 +15,9 @@ from groundtune.serving.ids import new_id
 from groundtune.serving.pages import listed
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import New, Page
+from groundtune.serving.strict_json import Strict
 
-router = APIRouter(tags=["fine-tuning"])
+router = APIRouter(tags=["fine-tuning"], route_class=Strict)
 _PATH = "/fine_tuning/checkpoints/{fine_tuned_model_checkpoint}/permissions"
 
 

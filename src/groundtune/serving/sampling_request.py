@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from groundtune.serving.errors import bad_request
 
 #: requests' parameters that are Sampling's own
 _SAME = ("temperature", "top_p", "frequency_penalty", "presence_penalty", "seed")
+_DIGITS = re.compile("[0-9]{1,12}")
 
 
 def sampling_changes(wanted: Any, *, grammar: Grammar | None = None) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def sampling_changes(wanted: Any, *, grammar: Grammar | None = None) -> dict[str
 
 
 def _token_id(key: str) -> int:
-    if not key.isdecimal():
+    if not _DIGITS.fullmatch(key):
         raise bad_request(f"Invalid key in 'logit_bias': {key}. You should only be submitting non-negative integers.", param="logit_bias", code="invalid_value")  # fmt: skip
     return int(key)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -13,7 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from groundtune.errors import GroundtuneError
 from groundtune.serving.errors import ApiError, from_ours
+from groundtune.serving.request_log import where
 
+log = logging.getLogger("groundtune.serving")
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -54,6 +57,10 @@ def streamed(events: AsyncIterator[bytes], held: AsyncExitStack, *, done: bool =
             yield event(error.body)
         except GroundtuneError as error:
             yield event(from_ours(error).body)
+        except Exception as error:
+            log.error("fault in a stream: %s", where(error))
+            fault = ApiError(500, "The server had an error while processing your request.", type="server_error")
+            yield event(fault.body)
         if done:
             yield b"data: [DONE]\n\n"
 

@@ -24,6 +24,8 @@ from groundtune.serving.owners import SERVER, Scope, servers_own
 
 Body = dict[str, Any]
 Order = Literal["asc", "desc"]
+#: letters of an id
+_LONGEST_ID = 255
 
 
 class Base(DeclarativeBase):
@@ -37,9 +39,9 @@ class Row(Base):
     number: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
     )
-    id: Mapped[str] = mapped_column(String(255))
+    id: Mapped[str] = mapped_column(String(_LONGEST_ID))
     kind: Mapped[str] = mapped_column(String(40))
-    parent: Mapped[str] = mapped_column(String(255), default="")
+    parent: Mapped[str] = mapped_column(String(_LONGEST_ID), default="")
     state: Mapped[str] = mapped_column(String(40), default="")
     owner: Mapped[str] = mapped_column(String(255), default="", server_default="")
     created_at: Mapped[int] = mapped_column(BigInteger)
@@ -127,7 +129,7 @@ class Store:
         Raises:
             ApiError: it is to be changed by somebody who may only see it.
         """
-        if not _is_text(id) or not _is_text(parent):
+        if not _may_be_id(id) or not _may_be_id(parent):
             return None
         query = self._seen(select(Row).where(Row.kind == kind, Row.id == id, Row.parent == parent))
         row: Row | None = session.scalar(query.with_for_update() if to_change else query)
@@ -306,10 +308,6 @@ def _add_missing(session: Session, objects: Sequence[New], owner: str) -> None:
                 continue
 
 
-def _is_text(id: str) -> bool:
-    """Whether a database can hold it: no half characters (JSON's \\ud83d alone), no NUL, which PostgreSQL takes in no text."""
-    try:
-        id.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in id
+def _may_be_id(id: str) -> bool:
+    """Whether an id could be in the table: databases differ in what they say of others (too long, half characters, NUL)."""
+    return len(id) <= _LONGEST_ID and id.isprintable()

@@ -21,8 +21,9 @@ from groundtune.serving.files_api import check_purpose, expiry
 from groundtune.serving.ids import new_id
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import Body
+from groundtune.serving.strict_json import Strict
 
-router = APIRouter(tags=["uploads"])
+router = APIRouter(tags=["uploads"], route_class=Strict)
 #: bytes of an upload and of a part, seconds that an upload stays open (OpenAI's own)
 LARGEST, LARGEST_PART, OPEN_SECONDS = 8 * 2**30, 64 * 2**20, 3_600
 

@@ -14,6 +14,7 @@ from groundtune.serving.pages import listed
 from groundtune.serving.state import serving_of
 from groundtune.serving.store import Body, Order
 from groundtune.serving.store import Page as StorePage
+from groundtune.serving.strict_json import Strict
 from groundtune.serving.vector_ingest import Ingest
 from groundtune.serving.vector_requests import (
     CreateBatch,
@@ -40,7 +41,7 @@ async def _working(app: FastAPI) -> AsyncIterator[None]:
     await run_in_threadpool(work.stop)
 
 
-router = APIRouter(tags=["vector stores"], lifespan=_working)
+router = APIRouter(tags=["vector stores"], lifespan=_working, route_class=Strict)
 
 
 def _vectors(request: Request) -> VectorStores:
