@@ -53,6 +53,7 @@ NAMED: dict[str, tuple[str, Any]] = {
     "first files of a store": ("/vector_stores", {"file_ids": ["{file_id}"]}),
     "file of my store": ("/vector_stores/{own_store}/files", {"file_id": "{file_id}"}),
     "batch into my store": ("/vector_stores/{own_store}/file_batches", {"files": [{"file_id": "{file_id}"}]}),
+    "file of a batch": ("/batches", {"input_file_id": "{file_id}", "endpoint": "/v1/embeddings", "completion_window": "24h"}),
 }  # fmt: skip
 #: what a name is that nobody has
 NOBODYS = {"model": "ft:pebble:org::nobodyyy"}
@@ -103,10 +104,11 @@ class World:
         store = view.vectors.create(CreateStore(name=who))["id"]
         batch = view.vectors.attach(store, [CreateFile(file_id=file)], batch=True)
         job = Jobs(view).create(CreateJob(model="pebble", training_file=file))["id"]
+        asked = view.store.add("batch", {"status": "in_progress", "caller": self.callers[who].id}, state="kept")["id"]
         return {
             "file_id": file, "upload_id": upload, "part_id": part, "model": model, "fine_tuned_model_checkpoint": model,
             "permission_id": permission, "completion_id": completion, "response_id": response, "vector_store_id": store,
-            "batch_id": (batch or {})["id"], "fine_tuning_job_id": job,
+            "batch_id": (batch or {})["id"], "fine_tuning_job_id": job, "request_batch_id": asked,
         }  # fmt: skip
 
     def rows(self) -> list[tuple[Any, ...]]:
@@ -135,11 +137,13 @@ def routes(app: FastAPI) -> list[tuple[str, str]]:
 
 
 def filled(value: Any, ids: dict[str, str]) -> Any:
+    if isinstance(value, str) and value.startswith("/v1/batches/"):
+        ids = {**ids, "batch_id": ids["request_batch_id"]}
     return json.loads(re.sub(r"\{(\w+)\}", lambda m: ids[m[1]], json.dumps(value)))
 
 
 def with_id(app: FastAPI) -> list[tuple[str, str]]:
-    found = [(method, path) for method, path in routes(app) if "{" in path]
+    found = [(m, path) for m, path in routes(app) if "{" in path and not path.startswith("/sources/")]  # of the project
     assert len(found) >= 35
     return found
 
@@ -213,14 +217,14 @@ def test_anothers_object_named_in_a_request_is_not_there(world: World, what: str
     }
     none = world.ask("ben", "POST", f"/v1{filled(path, given)}", filled(body, missing))
     assert _plain(told.text, ids) == _plain(none.text, missing)
-    if "model" not in what:  # that one has no weights here
+    if "model" not in what and what != "file of a batch":  # one has no weights here, the other another purpose
         mine = {**own, "own_file": own["file_id"], "own_store": own["vector_store_id"]}
         assert world.ask("ben", "POST", f"/v1{filled(path, mine)}", filled(body, mine)).status_code == 200
 
 
 def test_lists_hold_ones_own(world: World) -> None:
     ids = {who: world.objects(who) for who in ("anna", "ben", "carl", "server")}
-    named = ("file_id", "model", "completion_id", "vector_store_id", "fine_tuning_job_id")
+    named = ("file_id", "model", "completion_id", "vector_store_id", "fine_tuning_job_id", "request_batch_id")
     paths = [
         path for method, path in routes(world.app) if method == "GET" and "{" not in path and path.startswith("/v1/")
     ]
@@ -341,6 +345,7 @@ def test_routes_see_the_store_through_their_caller_alone() -> None:
     assert {name for name in found if not name.startswith(("app.py", "state.py", "vector_stores.py"))} == {
         "metrics.py: server_of(request.app).store.count(\"file\")",
         "jobs_api.py: jobs: Jobs = request.app.state.jobs",
+        "batches.py: self.serving: Serving = app.state.serving",
         "vector_stores_api.py: work = Ingest(app.state.serving.vectors)",
         "vector_search.py: whole = vectors.whole",
         "catalog.py: whole = self.of(self.store.server)  # the config's aliases are for everybody, whosever the model is",
