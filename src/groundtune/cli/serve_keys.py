@@ -62,7 +62,9 @@ def create(
     expires: Annotated[
         str | None, typer.Option("--expires", help="Last day, as 2027-01-31, or time from now, as 30d or 12h.")
     ] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="Sees everybody's usage on /usage.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Sees everybody's usage and objects, and may change them.")
+    ] = False,
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     database: DatabaseOption = None,
