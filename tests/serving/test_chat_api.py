@@ -177,6 +177,33 @@ def test_a_call_fills_no_pages_with_spaces(client: Any) -> None:
     assert found.choices[0].finish_reason == "tool_calls" and found.usage.completion_tokens < 60
 
 
+def test_a_call_has_the_arguments_that_its_schema_names(client: Any) -> None:
+    """Without ``additionalProperties`` a schema allows any others; nobody who lists arguments wants them invented."""
+    for parameters, names in (({"type": "object", "properties": {"on": {"type": "boolean"}}}, {"on"}), (None, set())):
+        tool = {"type": "function", "function": {"name": "switch", "parameters": parameters}}
+        for seed in range(3):
+            found = ask(client, tools=[tool], tool_choice="required", parallel_tool_calls=False, temperature=2, seed=seed, max_tokens=60)  # fmt: skip
+            assert found.choices[0].finish_reason == "tool_calls"
+            assert json.loads(found.choices[0].message.tool_calls[0].function.arguments).keys() <= names
+
+
+def test_a_call_that_was_cut_has_what_was_written(client: Any) -> None:
+    """As OpenAI sends it: a call whose arguments are no JSON yet, and ``length``."""
+    note = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    asked = {
+        "tools": [{"type": "function", "function": {"name": "note", "parameters": note}}], "tool_choice": "required",
+        "max_tokens": 25, "logit_bias": {"300": 100},
+    }  # fmt: skip
+    whole = ask(client, **asked).choices[0]
+    call = whole.message.tool_calls[0].function
+    assert whole.finish_reason == "length" and call.name == "note" and call.arguments.startswith('{"text"')
+    with pytest.raises(ValueError):
+        json.loads(call.arguments)
+    chunks = [chunk.choices[0] for chunk in ask(client, **asked, stream=True)]
+    written = [d.function.arguments for c in chunks for d in c.delta.tool_calls or ()]
+    assert "".join(written) == call.arguments and chunks[-1].finish_reason == "length"
+
+
 def test_stored_completions(client: Any) -> None:
     kept = ask(client, store=True, metadata={"topic": "hours"})
     ask(client, store=True, metadata={"topic": "other"})

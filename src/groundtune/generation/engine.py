@@ -82,6 +82,11 @@ class Piece:
     error: Exception | None = None
     prompt: tuple[Token, ...] = ()
 
+    def with_next(self, other: Piece) -> Piece:
+        """This piece and the one behind it as one."""
+        tokens, prompt = (*self.tokens, *other.tokens), (*self.prompt, *other.prompt)
+        return Piece(self.text + other.text, tokens, other.finish, other.error, prompt)
+
 
 class Writing:
     """A request under way; made by :meth:`Engine.submit`.

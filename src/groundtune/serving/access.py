@@ -224,28 +224,35 @@ class Access:
                 self.in_flight -= 1
 
     def _write_down(self, ticket: Ticket) -> None:
-        """Write a request down; where the database does not take it, it goes on counting and is written with the next."""
+        """Write a request down, and with it others that ended meanwhile: whoever comes after them finds it done.
+
+        Where the database does not take it, it goes on counting and is written with the next.
+        """
         with self._lock:
             ticket.sealed = True
             entry = usage.Entry(
                 ticket.caller.id, ticket.caller.group, ticket.model, ticket.prompt_tokens, ticket.completion_tokens,
                 ticket.open_usd, time.time(),
             )  # fmt: skip
-        with self._writing:
             self._unwritten.append((entry, ticket))
+        with self._writing:
+            with self._lock:
+                coming = list(self._unwritten)
+            if not any(own is ticket for _, own in coming):
+                return
             try:
-                totals = usage.record(self.store, [entry for entry, _ in self._unwritten])
+                totals = usage.record(self.store, [entry for entry, _ in coming])
             except SQLAlchemyError as error:
                 log.error("usage is not written down, will try again: %s", type(error).__name__)
                 return
             with self._lock:
-                for _, done in self._unwritten:
+                for _, done in coming:
                     for account in done.accounts:
                         self._accounts[account].open_tokens -= done.open_tokens
                         self._accounts[account].open_usd -= done.open_usd
                 for account, total in totals.items():
                     self._accounts[account].settled = total
-            self._unwritten.clear()
+                del self._unwritten[: len(coming)]
 
 
 class Ticket:

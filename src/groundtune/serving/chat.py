@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,9 @@ from groundtune.serving.chat_request import CALL, CALL_END, CreateChat, Function
 from groundtune.serving.ids import new_id
 
 # ---------------------------------------------------------------- tool calls
+
+#: a call that was cut off behind its name
+_BEGUN = re.compile(r'\s*\{\s*"name":\s*"([^"]+)",\s*"arguments":\s*(.*)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,11 @@ class CallReader:
         return said, new
 
     def end(self) -> tuple[str, list[Called]]:
-        """What was held back: a call without its end mark is one all the same, if it is whole."""
+        """What was held back: a call without its end mark is one all the same; cut off, its arguments are as far as they
+        were written (as OpenAI sends them)."""
         held, self._held = self._held, ""
         if held.startswith(CALL):
-            call = self._call(held.removeprefix(CALL))
+            call = self._call(held.removeprefix(CALL)) or self._cut(held.removeprefix(CALL))
             if call is not None and len(self.calls) < self.most:
                 self.calls.append(call)
                 return "", [call]
@@ -102,6 +107,10 @@ class CallReader:
         arguments = found.get("arguments", found.get("parameters", {}))
         written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
         return Called(new_id("call"), str(found["name"]), written)
+
+    def _cut(self, text: str) -> Called | None:
+        found = _BEGUN.match(text)
+        return Called(new_id("call"), found[1], found[2]) if found and found[1] in self.names else None
 
 
 def _overlap(text: str, mark: str) -> int:
@@ -181,10 +190,8 @@ class Chat:
 
     def finish(self, choice: Choice, calls: Sequence[Called]) -> str:
         """Why a choice ended, in OpenAI's words."""
-        if calls and self.wanted.functions:
-            return "function_call"
-        if calls:
-            return "tool_calls"
+        if calls and choice.finish != "length":
+            return "function_call" if self.wanted.functions else "tool_calls"
         return choice.finish or "stop"
 
     # ------------------------------------------------------------ whole

@@ -339,10 +339,17 @@ def grammar_of(wanted: CreateChat, functions: list[Function]) -> Grammar | None:
     return None
 
 
+#: keywords of a schema beside which "and no others" may mean something else
+_COMBINED = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "$ref", "patternProperties", "additionalProperties"})  # fmt: skip
+
+
 def _call_schema(function: Function) -> dict[str, Any]:
+    given: dict[str, Any] = function.parameters or {"type": "object"}
+    if given.get("type", "object") == "object" and not _COMBINED & given.keys():
+        given = {**given, "type": "object", "additionalProperties": False}  # small models else invent arguments without end
     return {
         "type": "object",
-        "properties": {"name": {"const": function.name}, "arguments": function.parameters or {"type": "object"}},
+        "properties": {"name": {"const": function.name}, "arguments": given},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
