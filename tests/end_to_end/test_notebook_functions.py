@@ -24,7 +24,10 @@ def called(client: Any, model: str) -> tuple[float, float]:
         answer = client.chat.completions.create(
             model=model, messages=row["messages"][:2], temperature=0, seed=42, tools=TOOLS, tool_choice="required"
         )
-        function, wanted = answer.choices[0].message.tool_calls[0].function, row["messages"][2]["tool_calls"][0]["function"]
+        function, wanted = (
+            answer.choices[0].message.tool_calls[0].function,
+            row["messages"][2]["tool_calls"][0]["function"],
+        )
         given = json.loads(function.arguments)
         right += function.name == wanted["name"]
         exact += function.name == wanted["name"] and given == json.loads(wanted["arguments"])

@@ -179,11 +179,7 @@ def test_a_completion_parameter_changes_the_answer(post: Callable[..., httpx.Res
 def test_completion_parameters_that_are_refused(post: Callable[..., httpx.Response]) -> None:
     for name, value in {
         "suffix": "end.", "logprobs": 6, "best_of": 21, "echo": "so", "prompt": [10**9], "n": 200, "model": "rag-not-there",
-<<<<<<< HEAD
-        "logit_bias": {"99999": 1}, "top_k": 2,
-=======
         "logit_bias": {"99999": 1}, "top_k": 2, "max_tokens": -1,
->>>>>>> sv-e
     }.items():  # fmt: skip
         answer = post("completions", {**PROMPT, name: value})
         assert answer.status_code == (404 if name == "model" else 400), (name, answer.text)

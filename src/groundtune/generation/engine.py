@@ -187,12 +187,15 @@ class Engine:
             salt: prompts of different salts share no cache.
 
         Raises:
-            InputError: empty, longer than the context, or a grammar that cannot be held to.
+            InputError: empty, longer than the context, a bias on no token, or a grammar that cannot be held to.
         """
         if not prompt:
             raise InputError("the prompt is empty", expected="at least one token")
         if len(prompt) + sampling.max_tokens > self.context_tokens:
             raise InputError(f"{len(prompt)} tokens and {sampling.max_tokens} to write are over the context", expected=f"at most {self.context_tokens}")  # fmt: skip
+        over = [id for id in sampling.logit_bias if not 0 <= id < self.vocabulary.size]
+        if over:
+            raise InputError(f"logit_bias: {over[0]} is no token", expected=f"ids below {self.vocabulary.size}")
         constraint = Constraint(sampling.grammar, self.vocabulary) if sampling.grammar else None
         sequence = Writing(prompt, Sampler(sampling, constraint), sink, adapter, salt)
         with self._wake:

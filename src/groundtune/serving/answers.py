@@ -139,6 +139,8 @@ class Answers:
         left = sum(choice.finish is None for choice in self.choices)
         while left:
             number, piece = await self.letters.get()
+            if piece.error is not None and piece.tokens:  # what came before the fault, in one letter with it
+                yield number, replace(piece, error=None)
             if piece.error is not None:
                 if not self.ticket.completion_tokens:
                     self.ticket.void()  # a fault of ours before the first token
@@ -157,9 +159,15 @@ class Answers:
                 self.settle(number, choice)
                 if choice.completion is not None:  # only now a System's prompt is known
                     self.ticket.settle(self.prompt_tokens, self.ticket.completion_tokens)
-                self.ticket.wrote(choice.written - len(choice.tokens) + len(piece.tokens))
-            elif piece.tokens:
-                self.ticket.wrote(len(piece.tokens))
+            count = choice.written - len(choice.tokens) + len(piece.tokens) if piece.finish else len(piece.tokens)
+            before = self.ticket.completion_tokens
+            try:
+                self.ticket.wrote(count)
+            except ApiError:
+                fits = self.ticket.completion_tokens - before
+                if 0 < fits <= len(piece.tokens):  # a budget is used to its last token
+                    yield number, _beginning(piece, fits)
+                raise
             yield number, piece
 
     async def all(self) -> list[Choice]:
@@ -167,6 +175,13 @@ class Answers:
         async for _ in self:
             pass
         return self.choices
+
+
+def _beginning(piece: Piece, count: int) -> Piece:
+    """The first tokens of a piece with their text, whole characters only."""
+    tokens = piece.tokens[:count]
+    text = b"".join(token.bytes for token in tokens).decode("utf-8", "ignore")
+    return Piece(text if piece.text.startswith(text) else "", tokens)
 
 
 def note(request: Request, wanted: Any, prompt: Any) -> None:
@@ -287,7 +302,7 @@ async def of_system(
         answers, asked = Answers(request, n, ticket), list[Asked]()
         for number in range(n):
             seed = changes.get("seed")
-            one = Asked({**changes, **({"seed": seed + number} if seed is not None else {})})
+            one = Asked({**changes, **({"seed": seed % 2**64 + number} if seed is not None else {})})
             asked.append(one)
             sink = _Now(own.courier, answers.letters, number)
             own.threads.submit(_ask, system, messages, one, sink, answers, number)

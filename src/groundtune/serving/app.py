@@ -25,6 +25,7 @@ from groundtune.errors import GroundtuneError
 from groundtune.serving.access import Access
 from groundtune.serving.answers import Generators
 from groundtune.serving.batches import coming_batch_files
+from groundtune.serving.described import describe
 from groundtune.serving.errors import ApiError, bad_request, from_ours
 from groundtune.serving.gate import Gate
 from groundtune.serving.ids import new_id
@@ -71,6 +72,7 @@ def create_app(serving: Serving) -> FastAPI:
         app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
     for name in BESIDE:
         app.include_router(import_module(f"groundtune.serving.{name}").router)
+    describe(app)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(GroundtuneError, _our_error)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -13,10 +13,13 @@ from pydantic import Field
 from groundtune.serving.access import caller_of
 from groundtune.serving.batches import BATCH, ENDPOINTS, LIFE_SECONDS, OPEN, Batches
 from groundtune.serving.chat_request import Part
+from groundtune.serving.described import gives
 from groundtune.serving.errors import bad_request, no_such
 from groundtune.serving.files import LONGEST, SHORTEST
 from groundtune.serving.job_request import Metadata
 from groundtune.serving.pages import listed
+from groundtune.serving.shapes.batches import Batch
+from groundtune.serving.shapes.parts import Listed
 from groundtune.serving.state import serving_of
 from groundtune.serving.store import Body
 from groundtune.serving.strict_json import Strict
@@ -59,7 +62,7 @@ def shown(body: Body) -> Body:
     return {key: value for key, value in body.items() if key not in _OURS}
 
 
-@router.post("/batches")
+@router.post("/batches", **gives(Batch))
 def create_batch(request: Request, wanted: CreateBatch) -> dict[str, Any]:
     """Create a batch; its file is checked afterwards, and what is wrong with it ends it as ``failed``."""
     if wanted.endpoint not in ENDPOINTS:
@@ -84,7 +87,7 @@ def create_batch(request: Request, wanted: CreateBatch) -> dict[str, Any]:
     return shown(made)
 
 
-@router.get("/batches")
+@router.get("/batches", **gives(Listed[Batch]))
 def list_batches(request: Request, after: str | None = None, limit: int = 20) -> dict[str, Any]:
     """Batches, newest first."""
     page = serving_of(request).store.page(BATCH, after=after, limit=max(0, min(limit, _MOST)))
@@ -92,7 +95,7 @@ def list_batches(request: Request, after: str | None = None, limit: int = 20) ->
     return {**found, "data": [shown(body) for body in page.items]}
 
 
-@router.get("/batches/{batch_id}")
+@router.get("/batches/{batch_id}", **gives(Batch))
 def retrieve_batch(request: Request, batch_id: str) -> dict[str, Any]:
     """A batch."""
     body = serving_of(request).store.get(BATCH, batch_id)
@@ -101,7 +104,7 @@ def retrieve_batch(request: Request, batch_id: str) -> dict[str, Any]:
     return shown(body)
 
 
-@router.post("/batches/{batch_id}/cancel")
+@router.post("/batches/{batch_id}/cancel", **gives(Batch))
 def cancel_batch(request: Request, batch_id: str) -> dict[str, Any]:
     """Stop a batch; what is answered stays, in its output file."""
 

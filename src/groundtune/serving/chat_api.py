@@ -19,6 +19,7 @@ from groundtune.serving.answers import Answers, Ask, note, of_system, of_weights
 from groundtune.serving.catalog import Model
 from groundtune.serving.chat import Chat, annotations_of, usage_of
 from groundtune.serving.chat_request import CALL, CreateChat, Part
+from groundtune.serving.described import filtered, gives
 from groundtune.serving.engines import AnyEngine
 from groundtune.serving.errors import bad_request, no_such
 from groundtune.serving.fields import nested
@@ -26,6 +27,8 @@ from groundtune.serving.job_request import Metadata
 from groundtune.serving.pages import listed
 from groundtune.serving.passing import Passing
 from groundtune.serving.sampling_request import fingerprint, room_for, sampling_changes
+from groundtune.serving.shapes.chat import ChatCompletion, DeletedChat, StoredMessage
+from groundtune.serving.shapes.parts import Listed
 from groundtune.serving.sse import event, streamed
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import Body, Order
@@ -34,7 +37,7 @@ from groundtune.serving.unless_gone import unless_gone
 router = APIRouter(tags=["chat"], route_class=Passing)
 
 
-@router.post("/chat/completions")
+@router.post("/chat/completions", **gives(ChatCompletion, streams=True))
 async def create_chat(request: Request, wanted: CreateChat) -> Any:
     """Write the next message of a conversation."""
     serving = serving_of(request)
@@ -159,7 +162,9 @@ def _shown(body: Body) -> Body:
     return {key: value for key, value in body.items() if key != "created_at"}
 
 
-@router.get("/chat/completions")
+@router.get(
+    "/chat/completions", **gives(Listed[ChatCompletion]), openapi_extra=filtered("metadata", "metadata[key]=value")
+)
 def list_chats(
     request: Request, after: str | None = None, limit: int = 20, model: str | None = None, order: Order = "asc"
 ) -> dict[str, Any]:
@@ -179,13 +184,13 @@ def list_chats(
     return {**found, "data": [_shown(body) for body in page.items]}
 
 
-@router.get("/chat/completions/{completion_id}")
+@router.get("/chat/completions/{completion_id}", **gives(ChatCompletion))
 def retrieve_chat(request: Request, completion_id: str) -> dict[str, Any]:
     """A stored completion."""
     return _shown(_stored(request, completion_id))
 
 
-@router.post("/chat/completions/{completion_id}")
+@router.post("/chat/completions/{completion_id}", **gives(ChatCompletion))
 def update_chat(request: Request, completion_id: str, wanted: UpdateChat) -> dict[str, Any]:
     """Change a stored completion's metadata."""
     _stored(request, completion_id)
@@ -195,7 +200,7 @@ def update_chat(request: Request, completion_id: str, wanted: UpdateChat) -> dic
     return _shown(changed or _stored(request, completion_id))
 
 
-@router.delete("/chat/completions/{completion_id}")
+@router.delete("/chat/completions/{completion_id}", **gives(DeletedChat))
 def delete_chat(request: Request, completion_id: str) -> dict[str, Any]:
     """Delete a stored completion."""
     _stored(request, completion_id)
@@ -205,7 +210,7 @@ def delete_chat(request: Request, completion_id: str) -> dict[str, Any]:
     return {"object": "chat.completion.deleted", "id": completion_id, "deleted": True}
 
 
-@router.get("/chat/completions/{completion_id}/messages")
+@router.get("/chat/completions/{completion_id}/messages", **gives(Listed[StoredMessage]))
 def list_chat_messages(
     request: Request, completion_id: str, after: str | None = None, limit: int = 20, order: Order = "asc"
 ) -> dict[str, Any]:

@@ -346,7 +346,11 @@ _COMBINED = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "$ref", "patternP
 def _call_schema(function: Function) -> dict[str, Any]:
     given: dict[str, Any] = function.parameters or {"type": "object"}
     if given.get("type", "object") == "object" and not _COMBINED & given.keys():
-        given = {**given, "type": "object", "additionalProperties": False}  # small models else invent arguments without end
+        given = {
+            **given,
+            "type": "object",
+            "additionalProperties": False,
+        }  # small models else invent arguments without end
     return {
         "type": "object",
         "properties": {"name": {"const": function.name}, "arguments": given},

@@ -17,11 +17,13 @@ from groundtune.generation.writing import Token
 from groundtune.serving.answers import Answers, Ask, Choice, note, of_weights
 from groundtune.serving.chat import usage_of
 from groundtune.serving.chat_request import Part, Penalty, Probability, Stop, StreamOptions, unsupported
+from groundtune.serving.described import gives
 from groundtune.serving.engines import AnyEngine
 from groundtune.serving.errors import bad_request
 from groundtune.serving.ids import new_id
 from groundtune.serving.passing import Passing
 from groundtune.serving.sampling_request import fingerprint, room_for, sampling_changes
+from groundtune.serving.shapes.completions import Completion
 from groundtune.serving.sse import event, streamed
 from groundtune.serving.state import serving_of
 from groundtune.serving.unless_gone import unless_gone
@@ -62,7 +64,7 @@ class CreateCompletion(Part):
         return max(self.n or 1, self.best_of or 0)
 
 
-@router.post("/completions")
+@router.post("/completions", **gives(Completion, streams=True))
 async def create_completion(request: Request, wanted: CreateCompletion) -> Any:
     """Write behind a prompt, or behind several."""
     _check(wanted)

@@ -20,8 +20,10 @@ from groundtune.nn.encoders import Vectors
 from groundtune.retrieval.embedding import Embedder, open_embedder
 from groundtune.serving import cl100k, encoding
 from groundtune.serving.access import admit
+from groundtune.serving.described import gives
 from groundtune.serving.errors import bad_request
 from groundtune.serving.passing import Passing
+from groundtune.serving.shapes.embeddings import Embeddings
 from groundtune.serving.state import serving_of
 
 router = APIRouter(tags=["embeddings"], route_class=Passing)
@@ -40,7 +42,7 @@ class CreateEmbedding(BaseModel):
     user: str | None = None
 
 
-@router.post("/embeddings")
+@router.post("/embeddings", **gives(Embeddings))
 async def create_embedding(request: Request, wanted: CreateEmbedding) -> Response:
     """Embed one input or many."""
     serving = serving_of(request)

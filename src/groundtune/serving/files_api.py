@@ -11,18 +11,31 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from starlette.datastructures import UploadFile
 
+from groundtune.serving.described import form, gives
 from groundtune.serving.errors import ApiError, bad_request
 from groundtune.serving.fields import nested
 from groundtune.serving.files import LONGEST, PURPOSES, SHORTEST
 from groundtune.serving.pages import listed
+from groundtune.serving.shapes.files import File
+from groundtune.serving.shapes.parts import Deleted, Listed
 from groundtune.serving.state import serving_of
 from groundtune.serving.store import Order
 
 router = APIRouter(tags=["files"])
+_BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_FORM = form(
+    {
+        "file": {"type": "string", "format": "binary"},
+        "purpose": {"enum": list(PURPOSES)},
+        "expires_after[anchor]": {"const": "created_at"},
+        "expires_after[seconds]": {"type": "integer", "minimum": SHORTEST, "maximum": LONGEST},
+    },
+    required=["file", "purpose"],
+)
 _DIGITS = re.compile("[0-9]{1,12}")
 
 
-@router.post("/files")
+@router.post("/files", **gives(File), openapi_extra=_FORM)
 async def create_file(request: Request) -> dict[str, Any]:
     """Upload a file: ``file``, ``purpose``, and ``expires_after[anchor]`` with ``expires_after[seconds]``."""
     form = await request.form(max_files=1, max_fields=20)
@@ -75,7 +88,7 @@ def _read(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
-@router.get("/files")
+@router.get("/files", **gives(Listed[File]))
 def list_files(
     request: Request, purpose: str | None = None, after: str | None = None, limit: int = 10_000, order: Order = "desc"
 ) -> dict[str, Any]:
@@ -85,20 +98,20 @@ def list_files(
     return listed(page)
 
 
-@router.get("/files/{file_id}")
+@router.get("/files/{file_id}", **gives(File))
 def retrieve_file(request: Request, file_id: str) -> dict[str, Any]:
     """A file's object."""
     return serving_of(request).files.get(file_id)
 
 
-@router.delete("/files/{file_id}")
+@router.delete("/files/{file_id}", **gives(Deleted))
 def delete_file(request: Request, file_id: str) -> dict[str, Any]:
     """Take a file out."""
     serving_of(request).files.delete(file_id)
     return {"id": file_id, "object": "file", "deleted": True}
 
 
-@router.get("/files/{file_id}/content")
+@router.get("/files/{file_id}/content", response_class=FileResponse, responses={200: _BYTES})
 def file_content(request: Request, file_id: str) -> FileResponse:
     """A file's bytes, as they came."""
     files = serving_of(request).files

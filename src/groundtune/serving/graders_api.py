@@ -9,23 +9,25 @@ from fastapi import APIRouter, Request
 from groundtune.retrieval.embedding import open_embedder
 from groundtune.serving.access import caller_of
 from groundtune.serving.answers import generators_of
+from groundtune.serving.described import gives
 from groundtune.serving.grader_requests import RunGrader, ValidateGrader, check_grader
 from groundtune.serving.graders import run_grader
 from groundtune.serving.inside import judge
+from groundtune.serving.shapes.graders import CheckedGrader, Grade
 from groundtune.serving.state import serving_of
 from groundtune.serving.strict_json import Strict
 
 router = APIRouter(tags=["fine-tuning"], route_class=Strict)
 
 
-@router.post("/fine_tuning/alpha/graders/validate")
+@router.post("/fine_tuning/alpha/graders/validate", **gives(CheckedGrader))
 def validate_grader(request: Request, wanted: ValidateGrader) -> dict[str, Any]:
     """The grader as it was given, if it can be run."""
     check_grader(wanted.grader)
     return {"grader": wanted.grader.model_dump(exclude_unset=True)}
 
 
-@router.post("/fine_tuning/alpha/graders/run")
+@router.post("/fine_tuning/alpha/graders/run", **gives(Grade))
 def run(request: Request, wanted: RunGrader) -> dict[str, Any]:
     """Grade one sample."""
     check_grader(wanted.grader)

@@ -6,14 +6,16 @@ import threading
 from collections.abc import Iterator
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from groundtune.serving.access import Access
+from groundtune.serving.described import gives
 from groundtune.serving.jobs import ENDED, OPEN
+from groundtune.serving.shapes.operation import Health
 from groundtune.serving.state import server_of
 from groundtune.serving.store import Store
 
@@ -95,13 +97,13 @@ def observe_first_token(app: FastAPI, seconds: float) -> None:
     metrics_of(app).first_token.observe(seconds)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
     """All figures, in Prometheus' text format."""
     return Response(generate_latest(metrics_of(request.app).registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/healthz")
+@router.get("/healthz", **gives(Health))
 def healthz(request: Request) -> JSONResponse:
     """200 while the database answers, else 503; nothing about what is served, since it needs no key."""
     try:

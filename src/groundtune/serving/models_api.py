@@ -9,18 +9,21 @@ from fastapi import APIRouter, Request
 from groundtune.serving import job_models
 from groundtune.serving.answers import generators_of
 from groundtune.serving.catalog import shown
+from groundtune.serving.described import gives
+from groundtune.serving.shapes.models import DeletedModel, Model
+from groundtune.serving.shapes.parts import Everything
 from groundtune.serving.state import serving_of
 
 router = APIRouter(tags=["models"])
 
 
-@router.get("/models")
+@router.get("/models", **gives(Everything[Model]))
 def list_models(request: Request) -> dict[str, Any]:
     """Every model by its own name."""
     return {"object": "list", "data": list(serving_of(request).catalog.all())}
 
 
-@router.get("/models/{model:path}")
+@router.get("/models/{model:path}", **gives(Model))
 def retrieve_model(request: Request, model: str) -> dict[str, Any]:
     """A model, by any name that stands for one."""
     serving = serving_of(request)
@@ -29,7 +32,7 @@ def retrieve_model(request: Request, model: str) -> dict[str, Any]:
     return shown(model, tuned["created_at"] if tuned else serving.catalog.started, serving.config.organization)
 
 
-@router.delete("/models/{model:path}")
+@router.delete("/models/{model:path}", **gives(DeletedModel))
 def delete_model(request: Request, model: str) -> dict[str, Any]:
     """Delete a tuned model, weights and all."""
     serving = serving_of(request)

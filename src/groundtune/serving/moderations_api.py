@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from groundtune.serving import moderation
 from groundtune.serving.access import admit
+from groundtune.serving.described import gives
 from groundtune.serving.errors import bad_request
 from groundtune.serving.ids import new_id
 from groundtune.serving.passing import Passing
+from groundtune.serving.shapes.moderations import Moderation
 from groundtune.serving.state import serving_of
 
 router = APIRouter(tags=["moderations"], route_class=Passing)
@@ -47,7 +49,7 @@ class CreateModeration(_Part):
     model: str = "omni-moderation-latest"
 
 
-@router.post("/moderations")
+@router.post("/moderations", **gives(Moderation))
 def create_moderation(request: Request, wanted: CreateModeration) -> dict[str, Any]:
     """Judge texts, each on its own; the parts of a message are one text."""
     model = serving_of(request).catalog.resolve(wanted.model, "moderation")

@@ -10,9 +10,12 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
+from groundtune.serving.described import gives
 from groundtune.serving.errors import no_such, no_such_model
 from groundtune.serving.ids import new_id
 from groundtune.serving.pages import listed
+from groundtune.serving.shapes.jobs import DeletedPermission, Permission
+from groundtune.serving.shapes.parts import Listed
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import New, Page
 from groundtune.serving.strict_json import Strict
@@ -35,7 +38,7 @@ def _known(request: Request, model: str, *, to_change: bool = False) -> Serving:
     return serving
 
 
-@router.post(_PATH)
+@router.post(_PATH, **gives(Listed[Permission]))
 def create_permission(request: Request, fine_tuned_model_checkpoint: str, wanted: CreatePermission) -> dict[str, Any]:
     """Keep a permission for each project."""
     store = _known(request, fine_tuned_model_checkpoint, to_change=True).store
@@ -48,7 +51,7 @@ def create_permission(request: Request, fine_tuned_model_checkpoint: str, wanted
     return listed(Page([body for body in bodies if body is not None], False))
 
 
-@router.get(_PATH)
+@router.get(_PATH, **gives(Listed[Permission]))
 def list_permissions(
     request: Request,
     fine_tuned_model_checkpoint: str,
@@ -70,7 +73,7 @@ def list_permissions(
     return listed(page)
 
 
-@router.delete(_PATH + "/{permission_id}")
+@router.delete(_PATH + "/{permission_id}", **gives(DeletedPermission))
 def delete_permission(request: Request, fine_tuned_model_checkpoint: str, permission_id: str) -> dict[str, Any]:
     """Take a permission out."""
     if not _known(request, fine_tuned_model_checkpoint, to_change=True).store.remove(

@@ -20,6 +20,7 @@ from groundtune.serving.answers import Answers, Ask, note, of_system, of_weights
 from groundtune.serving.catalog import Model
 from groundtune.serving.chat import CallReader
 from groundtune.serving.chat_request import CALL, unsupported
+from groundtune.serving.described import gives
 from groundtune.serving.engines import AnyEngine
 from groundtune.serving.errors import ApiError, bad_request, from_ours, no_such
 from groundtune.serving.pages import listed
@@ -28,6 +29,8 @@ from groundtune.serving.response_request import CreateResponse
 from groundtune.serving.response_search import Found, search
 from groundtune.serving.responses import Reply
 from groundtune.serving.sampling_request import room_for, sampling_changes
+from groundtune.serving.shapes.parts import Listed
+from groundtune.serving.shapes.responses import DeletedResponse, InputItem, Response
 from groundtune.serving.sse import streamed
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import Body, Order, Page
@@ -36,7 +39,7 @@ from groundtune.serving.unless_gone import unless_gone
 router = APIRouter(tags=["responses"], route_class=Passing)
 
 
-@router.post("/responses")
+@router.post("/responses", **gives(Response, streams=True))
 async def create_response(request: Request, wanted: CreateResponse) -> Any:
     """Answer."""
     serving = serving_of(request)
@@ -180,14 +183,14 @@ def _stored(request: Request, id: str) -> Body:
     return body
 
 
-@router.get("/responses/{response_id}")
+@router.get("/responses/{response_id}", **gives(Response))
 def retrieve_response(request: Request, response_id: str) -> dict[str, Any]:
     """A stored response."""
     found: dict[str, Any] = _stored(request, response_id)["body"]
     return found
 
 
-@router.delete("/responses/{response_id}")
+@router.delete("/responses/{response_id}", **gives(DeletedResponse))
 def delete_response(request: Request, response_id: str) -> dict[str, Any]:
     """Delete a stored response."""
     _stored(request, response_id)
@@ -195,7 +198,7 @@ def delete_response(request: Request, response_id: str) -> dict[str, Any]:
     return {"id": response_id, "object": "response", "deleted": True}
 
 
-@router.get("/responses/{response_id}/input_items")
+@router.get("/responses/{response_id}/input_items", **gives(Listed[InputItem]))
 def list_input_items(
     request: Request, response_id: str, after: str | None = None, limit: int = 20, order: Order = "desc"
 ) -> dict[str, Any]:

@@ -16,14 +16,17 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import UploadFile
 
+from groundtune.serving.described import form, gives
 from groundtune.serving.errors import bad_request, no_such
 from groundtune.serving.files_api import check_purpose, expiry
 from groundtune.serving.ids import new_id
+from groundtune.serving.shapes.files import Upload, UploadPart
 from groundtune.serving.state import Serving, serving_of
 from groundtune.serving.store import Body
 from groundtune.serving.strict_json import Strict
 
 router = APIRouter(tags=["uploads"], route_class=Strict)
+_PART = form({"data": {"type": "string", "format": "binary"}}, required=["data"])
 #: bytes of an upload and of a part, seconds that an upload stays open (OpenAI's own)
 LARGEST, LARGEST_PART, OPEN_SECONDS = 8 * 2**30, 64 * 2**20, 3_600
 
@@ -71,7 +74,7 @@ def _shown(body: Body) -> Body:
     return {key: value for key, value in body.items() if key != "keep_seconds"}
 
 
-@router.post("/uploads")
+@router.post("/uploads", **gives(Upload))
 def create_upload(request: Request, wanted: CreateUpload) -> dict[str, Any]:
     """Open an upload."""
     check_purpose(wanted.purpose)
@@ -89,7 +92,7 @@ def create_upload(request: Request, wanted: CreateUpload) -> dict[str, Any]:
     return _shown(made)
 
 
-@router.post("/uploads/{upload_id}/parts")
+@router.post("/uploads/{upload_id}/parts", **gives(UploadPart), openapi_extra=_PART)
 async def add_part(request: Request, upload_id: str) -> dict[str, Any]:
     """Add a part: the form field ``data``."""
     serving = serving_of(request)
@@ -115,7 +118,7 @@ def _keep_part(serving: Serving, upload_id: str, content: bytes) -> Body:
     return serving.store.add("part", body, id=id, parent=upload_id)
 
 
-@router.post("/uploads/{upload_id}/complete")
+@router.post("/uploads/{upload_id}/complete", **gives(Upload))
 def complete_upload(request: Request, upload_id: str, wanted: CompleteUpload) -> dict[str, Any]:
     """Put the parts together, in the order given, as a file."""
     serving = serving_of(request)
@@ -144,7 +147,7 @@ def complete_upload(request: Request, upload_id: str, wanted: CompleteUpload) ->
     return _shown(done)
 
 
-@router.post("/uploads/{upload_id}/cancel")
+@router.post("/uploads/{upload_id}/cancel", **gives(Upload))
 def cancel_upload(request: Request, upload_id: str) -> dict[str, Any]:
     """Give an upload up."""
     serving = serving_of(request)

@@ -39,7 +39,7 @@ HEADERS = {
 }
 
 
-@router.get("/usage")
+@router.get("/usage", response_class=HTMLResponse)
 def usage_page(request: Request) -> HTMLResponse:
     """Use by key, group, model and day."""
     caller = caller_of(request)

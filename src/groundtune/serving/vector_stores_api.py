@@ -10,7 +10,18 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from groundtune.serving import vector_search
+from groundtune.serving.described import gives
 from groundtune.serving.pages import listed
+from groundtune.serving.shapes.parts import Listed
+from groundtune.serving.shapes.vector_stores import (
+    Content,
+    DeletedStore,
+    DeletedStoreFile,
+    FileBatch,
+    Hits,
+    StoreFile,
+    VectorStore,
+)
 from groundtune.serving.state import serving_of
 from groundtune.serving.store import Body, Order
 from groundtune.serving.store import Page as StorePage
@@ -55,13 +66,13 @@ def _within(limit: int) -> int:
 # ---------------------------------------------------------------- stores
 
 
-@router.post("/vector_stores")
+@router.post("/vector_stores", **gives(VectorStore))
 def create_store(request: Request, wanted: CreateStore) -> dict[str, Any]:
     """Create a store."""
     return _vectors(request).create(wanted)
 
 
-@router.get("/vector_stores")
+@router.get("/vector_stores", **gives(Listed[VectorStore]))
 def list_stores(
     request: Request, after: str | None = None, before: str | None = None, limit: int = 20, order: Order = "desc"
 ) -> dict[str, Any]:
@@ -71,27 +82,27 @@ def list_stores(
     return listed(StorePage([vectors.shown(body) for body in page.items], page.has_more))
 
 
-@router.get("/vector_stores/{vector_store_id}")
+@router.get("/vector_stores/{vector_store_id}", **gives(VectorStore))
 def retrieve_store(request: Request, response: Response, vector_store_id: str) -> dict[str, Any]:
     """A store."""
     response.headers["openai-poll-after-ms"] = _POLL_MS
     return _vectors(request).get(vector_store_id)
 
 
-@router.post("/vector_stores/{vector_store_id}")
+@router.post("/vector_stores/{vector_store_id}", **gives(VectorStore))
 def update_store(request: Request, vector_store_id: str, wanted: UpdateStore) -> dict[str, Any]:
     """Change a store's name, expiry or metadata."""
     return _vectors(request).update(vector_store_id, wanted)
 
 
-@router.delete("/vector_stores/{vector_store_id}")
+@router.delete("/vector_stores/{vector_store_id}", **gives(DeletedStore))
 def delete_store(request: Request, vector_store_id: str) -> dict[str, Any]:
     """Take a store out; its files stay among the files."""
     _vectors(request).remove(vector_store_id)
     return {"id": vector_store_id, "object": "vector_store.deleted", "deleted": True}
 
 
-@router.post("/vector_stores/{vector_store_id}/search")
+@router.post("/vector_stores/{vector_store_id}/search", **gives(Hits))
 def search_store(request: Request, vector_store_id: str, wanted: Search) -> dict[str, Any]:
     """Find chunks; ``rewrite_query`` leaves out the words that every question has."""
     queries = [vector_search.rewritten(q) for q in wanted.queries] if wanted.rewrite_query else wanted.queries
@@ -126,7 +137,7 @@ def _whole(kind: str, data: list[Any], **more: Any) -> dict[str, Any]:
 # ---------------------------------------------------------------- files
 
 
-@router.post("/vector_stores/{vector_store_id}/files")
+@router.post("/vector_stores/{vector_store_id}/files", **gives(StoreFile))
 def create_file(request: Request, vector_store_id: str, wanted: CreateFile) -> dict[str, Any]:
     """Put a file into a store; it is read in afterwards."""
     vectors = _vectors(request)
@@ -134,7 +145,7 @@ def create_file(request: Request, vector_store_id: str, wanted: CreateFile) -> d
     return vectors.file(vector_store_id, wanted.file_id)
 
 
-@router.get("/vector_stores/{vector_store_id}/files")
+@router.get("/vector_stores/{vector_store_id}/files", **gives(Listed[StoreFile]))
 def list_files(
     request: Request,
     vector_store_id: str,
@@ -160,27 +171,27 @@ def _listed_files(
     return listed(StorePage([shown_file(body) for body in page.items], page.has_more))
 
 
-@router.get("/vector_stores/{vector_store_id}/files/{file_id}")
+@router.get("/vector_stores/{vector_store_id}/files/{file_id}", **gives(StoreFile))
 def retrieve_file(request: Request, response: Response, vector_store_id: str, file_id: str) -> dict[str, Any]:
     """A file in a store."""
     response.headers["openai-poll-after-ms"] = _POLL_MS
     return _vectors(request).file(vector_store_id, file_id)
 
 
-@router.post("/vector_stores/{vector_store_id}/files/{file_id}")
+@router.post("/vector_stores/{vector_store_id}/files/{file_id}", **gives(StoreFile))
 def update_file(request: Request, vector_store_id: str, file_id: str, wanted: UpdateFile) -> dict[str, Any]:
     """Give a file other attributes."""
     return _vectors(request).set_attributes(vector_store_id, file_id, wanted.attributes)
 
 
-@router.delete("/vector_stores/{vector_store_id}/files/{file_id}")
+@router.delete("/vector_stores/{vector_store_id}/files/{file_id}", **gives(DeletedStoreFile))
 def delete_file(request: Request, vector_store_id: str, file_id: str) -> dict[str, Any]:
     """Take a file out of a store; it stays among the files."""
     _vectors(request).detach(vector_store_id, file_id)
     return {"id": file_id, "object": "vector_store.file.deleted", "deleted": True}
 
 
-@router.get("/vector_stores/{vector_store_id}/files/{file_id}/content")
+@router.get("/vector_stores/{vector_store_id}/files/{file_id}/content", **gives(Content))
 def file_content(request: Request, vector_store_id: str, file_id: str) -> dict[str, Any]:
     """The chunks of a file, in order, with what neighbours share."""
     texts = _vectors(request).texts(vector_store_id, file_id)
@@ -190,26 +201,26 @@ def file_content(request: Request, vector_store_id: str, file_id: str) -> dict[s
 # ---------------------------------------------------------------- batches
 
 
-@router.post("/vector_stores/{vector_store_id}/file_batches")
+@router.post("/vector_stores/{vector_store_id}/file_batches", **gives(FileBatch))
 def create_batch(request: Request, vector_store_id: str, wanted: CreateBatch) -> Body | None:
     """Put files into a store together; without any the batch is empty, and completed."""
     return _vectors(request).attach(vector_store_id, wanted.wanted, batch=True)
 
 
-@router.get("/vector_stores/{vector_store_id}/file_batches/{batch_id}")
+@router.get("/vector_stores/{vector_store_id}/file_batches/{batch_id}", **gives(FileBatch))
 def retrieve_batch(request: Request, response: Response, vector_store_id: str, batch_id: str) -> dict[str, Any]:
     """A batch."""
     response.headers["openai-poll-after-ms"] = _POLL_MS
     return _vectors(request).batch(vector_store_id, batch_id)
 
 
-@router.post("/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel")
+@router.post("/vector_stores/{vector_store_id}/file_batches/{batch_id}/cancel", **gives(FileBatch))
 def cancel_batch(request: Request, vector_store_id: str, batch_id: str) -> dict[str, Any]:
     """Give up what of a batch is not read in yet."""
     return _vectors(request).cancel(vector_store_id, batch_id)
 
 
-@router.get("/vector_stores/{vector_store_id}/file_batches/{batch_id}/files")
+@router.get("/vector_stores/{vector_store_id}/file_batches/{batch_id}/files", **gives(Listed[StoreFile]))
 def list_batch_files(
     request: Request,
     vector_store_id: str,
