@@ -269,6 +269,9 @@ def test_the_real_route_stops_at_the_budgets_last_token(serving: Serving, app: F
         list(written(client, 1))
     wait_for_the_end(app)
     assert usage.total_of(serving.store, serving.store.all("key")[0]["id"]).tokens == 20
+    end = time.monotonic() + 20
+    while app.state.generators.engines.load[1:] != (0, 0) and time.monotonic() < end:
+        time.sleep(0.02)
     assert app.state.generators.engines.load[1:] == (0, 0)
 
 
