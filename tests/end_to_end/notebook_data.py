@@ -66,8 +66,8 @@ GARDENER = "You steer a greenhouse. Call one function."
 _ORDERS = {
     "water_bed": ("Give bed {n} some water", "Bed {n} is dry, water it", "Please water bed {n} now", "Could you water bed {n}?", "The plants in bed {n} are thirsty"),
     "set_shade": ("Pull the shade to {n} percent", "Set the shade to {n} percent", "It is bright, shade at {n} percent please", "Shade {n} percent", "Could you move the shade to {n} percent?"),
-    "ring_bell": ("Ring the bell for {who}", "Let the bell sound for {who}", "Sound the bell, {who}", "Please ring the bell for {who}", "Could you ring the bell for {who}?"),
-    "reject_request": ("Tell me a story about {who}", "What do you think of {who}?", "Book a train for {who}", "Who won the match, {who}?", "Sing a song for {who}"),
+    "ring_bell": ("Ring the bell for {who}", "Let the bell sound for {who}", "Sound the bell for {who}", "Please ring the bell for {who}", "Could you ring the bell for {who}?"),
+    "reject_request": ("Tell me a story about {who}", "What do you think of {who}?", "Book a train to town for {who}", "Who won the match last night?", "Sing a song about {who}"),
 }  # fmt: skip
 _WHO = ("lunch", "tea", "Anna", "the gardeners", "Paul", "the night shift", "the visitors", "Mara")
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -35,7 +35,6 @@ from groundtune.serving.metrics import Metrics
 from groundtune.serving.proxy import close_client
 from groundtune.serving.request_log import Observed
 from groundtune.serving.state import Serving
-from groundtune.serving.whole_text import whole_text
 
 #: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
@@ -61,8 +60,7 @@ def create_app(serving: Serving) -> FastAPI:
         made.close()
         await close_client(app)
 
-    checks = [Depends(whole_text)]
-    app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False, lifespan=life, dependencies=checks)
+    app = FastAPI(title="groundtune", version=__version__, redirect_slashes=False, lifespan=life)
     app.state.serving = serving
     app.state.access = Access(serving)
     app.state.metrics = Metrics(serving.store, app.state.access)

@@ -170,7 +170,7 @@ class _Shape:
         for token in tokens:
             offsets.append(at)
             at += len(token.bytes.decode("utf-8", "replace"))
-        told: list[Any] = [{b.decode("utf-8", "replace"): v for b, v in reversed(t.alternatives)} for t in tokens]
+        told: list[Any] = [_best_first(t) for t in tokens]
         own: list[Any] = [t.logprob for t in tokens]
         if from_start and tokens:
             own[0], told[0] = None, None
@@ -178,6 +178,14 @@ class _Shape:
             "tokens": [t.bytes.decode("utf-8", "replace") for t in tokens], "token_logprobs": own,
             "top_logprobs": told if self.wanted.logprobs else None, "text_offset": offsets,
         }  # fmt: skip
+
+
+def _best_first(token: Token) -> dict[str, float]:
+    """Alternatives by their text; of bytes that are no text by themselves, and so look the same, the likeliest."""
+    out: dict[str, float] = {}
+    for raw, value in token.alternatives:
+        out.setdefault(raw.decode("utf-8", "replace"), value)
+    return out
 
 
 async def _chunks(shape: _Shape, answers: Answers) -> AsyncIterator[bytes]:
