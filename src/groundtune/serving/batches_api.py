@@ -51,7 +51,7 @@ class CreateBatch(Part):
     """The body of ``POST /batches``."""
 
     input_file_id: str
-    endpoint: str
+    endpoint: Annotated[str, Field(json_schema_extra={"enum": list(ENDPOINTS)})]
     completion_window: Literal["24h"]
     metadata: Metadata | None = None
     output_expires_after: OutputExpiry | None = None

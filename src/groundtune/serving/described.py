@@ -26,20 +26,31 @@ _ELSEWHERE = {
     **_ERRORS, 422: "The endpoint that answers for this model cannot work with the request.",
     502: "The endpoint that answers for this model failed.", 504: "The endpoint did not answer in time.",
 }  # fmt: skip
+#: one of the events that an answer is sent as where ``stream`` was asked for
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string"},
+        "data": {"type": "string", "description": "a chunk as JSON, or [DONE]", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+    "additionalProperties": False,
+}
 _GENERATE = {"chat", "completions", "responses", "embeddings", "moderations"}
 
 
-def gives(shape: Any, *, streams: bool = False, **more: Any) -> dict[str, Any]:
+def gives(shape: Any, *, streams: bool = False, also: int | None = None) -> dict[str, Any]:
     """A route's settings: answers of a shape, which are not checked on their way.
 
     Args:
         streams: whether it answers as server-sent events where it is asked to.
+        also: another status that comes with this shape.
     """
     found: dict[str, Any] = {"model": shape, "description": "Success."}
     if streams:
-        text = {"type": "string", "description": "`data:` lines with chunks as JSON, where `stream` was asked for"}
-        found["content"] = {"text/event-stream": {"schema": text}}
-    return {"response_model": None, "responses": {200: found}, **more}
+        found["content"] = {"text/event-stream": {"schema": _EVENT}}
+    others = {also: {"model": shape, "description": "No success."}} if also else {}
+    return {"response_model": None, "responses": {200: found, **others}}
 
 
 def form(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from groundtune.nn.encoders import Vectors
 from groundtune.retrieval.embedding import Embedder, open_embedder
@@ -31,11 +31,23 @@ router = APIRouter(tags=["embeddings"], route_class=Passing)
 MOST, LONGEST, LONGEST_ALL = 2048, 8192, 300_000
 
 
+_IDS = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 100_255}, "minItems": 1}
+_TEXT = {"type": "string", "minLength": 1}
+_INPUT = {
+    "anyOf": [
+        _TEXT,
+        {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": MOST},
+        _IDS,
+        {"type": "array", "items": _IDS, "minItems": 1, "maxItems": MOST},
+    ]
+}
+
+
 class CreateEmbedding(BaseModel):
     """What is to be embedded, and how it is sent back."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    input: Any
+    input: Annotated[Any, WithJsonSchema(_INPUT)]
     model: str
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1)

@@ -103,7 +103,7 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(metrics_of(request.app).registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/healthz", **gives(Health))
+@router.get("/healthz", **gives(Health, also=503))
 def healthz(request: Request) -> JSONResponse:
     """200 while the database answers, else 503; nothing about what is served, since it needs no key."""
     try:

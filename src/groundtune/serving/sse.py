@@ -17,13 +17,16 @@ from groundtune.serving.errors import ApiError, from_ours
 from groundtune.serving.request_log import where
 
 log = logging.getLogger("groundtune.serving")
+#: characters that some clients (httpx's lines among them) take for the end of a line
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def event(body: dict[str, Any], name: str = "") -> bytes:
     """One event."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(body, ensure_ascii=False, separators=(',', ':'))}\n\n".encode()
+    data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).translate(_LINE_ENDS)
+    return f"{head}data: {data}\n\n".encode()
 
 
 class _Events(StreamingResponse):

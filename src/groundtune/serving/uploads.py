@@ -9,15 +9,16 @@ import hashlib
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 
 from groundtune.serving.described import form, gives
 from groundtune.serving.errors import bad_request, no_such
+from groundtune.serving.files import PURPOSES
 from groundtune.serving.files_api import check_purpose, expiry
 from groundtune.serving.ids import new_id
 from groundtune.serving.shapes.files import Upload, UploadPart
@@ -36,8 +37,8 @@ class CreateUpload(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     filename: str
-    purpose: str
-    bytes: int
+    purpose: Annotated[str, Field(json_schema_extra={"enum": list(PURPOSES)})]
+    bytes: Annotated[int, Field(json_schema_extra={"minimum": 0, "maximum": LARGEST})]
     mime_type: str
     expires_after: dict[str, Any] | None = None
 
