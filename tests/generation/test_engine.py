@@ -65,7 +65,9 @@ def test_written_together_as_alone(engine: Engine, model: Any) -> None:
     for prompt, answer in list(zip(asked, answers, strict=True))[::20]:
         with torch.inference_mode():
             logits = model(torch.tensor([[*prompt, *answer.writing.written]]), use_cache=False).logits[0]
-        own = torch.log_softmax(logits[len(prompt) - 1 : -1], -1).gather(1, torch.tensor(answer.writing.written)[:, None])
+        own = torch.log_softmax(logits[len(prompt) - 1 : -1], -1).gather(
+            1, torch.tensor(answer.writing.written)[:, None]
+        )
         assert answer.writing.logprob == pytest.approx(float(own.sum()), abs=1e-3)
     settled(engine)
 

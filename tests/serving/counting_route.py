@@ -12,11 +12,11 @@ from fastapi.responses import Response
 
 from groundtune.config import Config
 from groundtune.methods._setup import Setup
-from groundtune.serving.access import admit
 from groundtune.serving.app import create_app
+from groundtune.serving.callers.access import admit
+from groundtune.serving.callers.ticketed import TicketedStream
 from groundtune.serving.errors import ApiError
 from groundtune.serving.state import Serving, serving_of
-from groundtune.serving.ticketed import TicketedStream
 from groundtune.workspace import Workspace
 
 router = APIRouter(prefix="/v1")

@@ -21,15 +21,15 @@ from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers
 
 from groundtune.errors import ConfigError
-from groundtune.serving import usage
-from groundtune.serving.access import Access, Caller
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.access import Access, Caller
+from groundtune.serving.callers.gate import Gate, is_loopback
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys, revoke_key, set_group
+from groundtune.serving.callers.rates import LastMinute
+from groundtune.serving.callers.ticketed import TicketedStream
 from groundtune.serving.catalog import Model
 from groundtune.serving.errors import ApiError
-from groundtune.serving.gate import Gate, is_loopback
-from groundtune.serving.keys import Limits, NewKey, make_keys, revoke_key, set_group
-from groundtune.serving.rates import LastMinute
 from groundtune.serving.state import Serving
-from groundtune.serving.ticketed import TicketedStream
 from live_server import live
 from sample_project import environment
 
@@ -499,7 +499,7 @@ import os, signal
 from pathlib import Path
 from groundtune.config import Config
 from groundtune.methods._setup import Setup
-from groundtune.serving.access import Access, Caller
+from groundtune.serving.callers.access import Access, Caller
 from groundtune.serving.catalog import Model
 from groundtune.serving.state import Serving
 from groundtune.workspace import Workspace

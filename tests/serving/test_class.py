@@ -13,10 +13,10 @@ import openai
 import pytest
 from counting_route import written
 
-from groundtune.serving import usage
 from groundtune.serving.app import create_app
-from groundtune.serving.key_table import KeyFile, read_people
-from groundtune.serving.keys import Limits, NewKey, make_keys, set_group
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.key_table import KeyFile, read_people
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys, set_group
 from groundtune.serving.state import Serving
 from live_server import live
 from sample_project import run

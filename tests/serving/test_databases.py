@@ -18,11 +18,12 @@ from job_material import chat, job_on, lines, opened, record, steps_done, wait_f
 from sqlalchemy import select
 from test_job_worker import same, worker
 
-from groundtune.serving import job_worker, usage
 from groundtune.serving.app import create_app
-from groundtune.serving.keys import Limits, NewKey, make_keys, revoke_key
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys, revoke_key
 from groundtune.serving.state import Serving
-from groundtune.serving.store import Row
+from groundtune.serving.storage.store import Row
+from groundtune.serving.tuning import job_worker
 from live_server import live
 
 

@@ -21,10 +21,11 @@ from fastapi import FastAPI, Request
 from groundtune.config import AliasConfig, Config, ServeConfig
 from groundtune.methods._setup import Setup
 from groundtune.retrieval.embedders import minilm
-from groundtune.serving import cl100k, encoding, usage
 from groundtune.serving.app import create_app
-from groundtune.serving.keys import Limits, NewKey, make_keys
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys
 from groundtune.serving.state import Serving
+from groundtune.serving.vectors import cl100k, encoding
 from groundtune.workspace import Workspace
 from live_server import live
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from groundtune.serving.chat_request import CreateChat
-from groundtune.serving.completions_api import CreateCompletion
+from groundtune.serving.chats.chat_request import CreateChat
+from groundtune.serving.chats.completions_api import CreateCompletion
 
 CHAT: dict[str, Any] = {
     "model": "pebble",
@@ -134,7 +134,7 @@ def test_prompts_of_one_cache_key_share_their_beginning(post: Callable[..., http
 
 
 def test_one_call_where_calls_may_not_be_parallel() -> None:
-    from groundtune.serving.chat import CallReader
+    from groundtune.serving.chats.chat import CallReader
 
     two = "".join(f'<tool_call>\n{{"name": "look", "arguments": {{"n": {n}}}}}\n</tool_call>\n' for n in (1, 2))
     many, single = CallReader(frozenset({"look"})), CallReader(frozenset({"look"}), most=1)

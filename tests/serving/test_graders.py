@@ -14,13 +14,13 @@ from typing import Any
 import openai
 import pytest
 
-from groundtune.serving import grader_sandbox
 from groundtune.serving.errors import ApiError
-from groundtune.serving.grader_formula import FormulaError, calculated, names_of
-from groundtune.serving.grader_requests import Multi, RunGrader, check_grader
-from groundtune.serving.grader_sandbox import GraderFault, run_python
-from groundtune.serving.grader_text import fuzzy_match, gleu, similarity
-from groundtune.serving.graders import Judgement, run_grader
+from groundtune.serving.grading import grader_sandbox
+from groundtune.serving.grading.grader_formula import FormulaError, calculated, names_of
+from groundtune.serving.grading.grader_requests import Multi, RunGrader, check_grader
+from groundtune.serving.grading.grader_sandbox import GraderFault, run_python
+from groundtune.serving.grading.grader_text import fuzzy_match, gleu, similarity
+from groundtune.serving.grading.graders import Judgement, run_grader
 
 ITEM = {"answer": "Paris", "all": ["Paris", {"name": "Lyon"}], "n": 3}
 isolated = pytest.mark.skipif(not grader_sandbox.available(), reason="this system has no Landlock and seccomp")
@@ -234,7 +234,7 @@ def test_formulas_of_random_letters_never_run(monkeypatch: pytest.MonkeyPatch) -
 
 
 def python(body: str, sample: str = '{"x": 4}', *, seconds: float = 5) -> float:
-    from groundtune.serving.grader_templates import sample_of
+    from groundtune.serving.grading.grader_templates import sample_of
 
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     return run_python(

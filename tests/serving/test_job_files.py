@@ -7,7 +7,7 @@ from typing import Any
 
 from job_material import lines
 
-from groundtune.serving.job_files import Examples
+from groundtune.serving.tuning.job_files import Examples
 
 
 def rows(path: Path, given: list[Any], tokenizer: Any, limit: int = 64) -> list[Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from groundtune.errors import ConfigError, GroundtuneError, UnknownNameError
-from groundtune.serving import keys
-from groundtune.serving.keys import Limits, NewKey, make_keys
+from groundtune.serving.callers import keys
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys
 from groundtune.serving.state import Serving
 
 

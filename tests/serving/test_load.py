@@ -30,7 +30,12 @@ SECONDS = 120 if "GROUNDTUNE_PROVE" in os.environ else 8
 WARM_SECONDS = 4
 #: what the server's memory may grow by after the first seconds, bytes; seconds until /healthz must answer
 GROWTH, HEALTH_SECONDS = 64 << 20, 1.0
-QUESTIONS = ("When does the library open?", "Who may borrow a book?", "How long is a loan?", "What does a late book cost?")
+QUESTIONS = (
+    "When does the library open?",
+    "Who may borrow a book?",
+    "How long is a loan?",
+    "What does a late book cost?",
+)
 SCHEMA = {
     "type": "object", "properties": {"day": {"enum": ["Monday", "Sunday"]}, "open": {"type": "boolean"}},
     "required": ["day", "open"], "additionalProperties": False,
@@ -60,7 +65,13 @@ def body(kind: str, question: str) -> dict[str, Any]:
         "schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}, "max_tokens": 60},
         "tool": {"tools": [TOOL], "tool_choice": "required", "max_tokens": 60}, "dropped": {"max_tokens": 200, "temperature": 1},
     }[kind]  # fmt: skip
-    return {"model": "pebble", "messages": [{"role": "user", "content": question}], "max_tokens": 16, "stream": True, **more}
+    return {
+        "model": "pebble",
+        "messages": [{"role": "user", "content": question}],
+        "max_tokens": 16,
+        "stream": True,
+        **more,
+    }
 
 
 KINDS = ("greedy", "system", "drawn", "schema", "tool", "dropped")
@@ -185,7 +196,10 @@ def test_many_clients(server: tuple[str, psutil.Process]) -> None:
             assert all(set(json.loads(text)) == {"day", "open"} for text in answers), answers
     quiet(process, url, files)
     grown = process.memory_info().rss - memory
-    print(f"{seen.counts.total()} requests, /healthz {max(seen.health_seconds):.2f} s at most, {grown >> 20} MiB more, ", end="")
+    print(
+        f"{seen.counts.total()} requests, /healthz {max(seen.health_seconds):.2f} s at most, {grown >> 20} MiB more, ",
+        end="",
+    )
     print(f"{process.num_threads()} threads ({threads} before)")
     assert grown < GROWTH
     assert process.num_threads() <= threads + 4

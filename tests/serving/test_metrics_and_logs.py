@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from prometheus_client.parser import text_string_to_metric_families
 
 from groundtune.serving import metrics as metrics_module
-from groundtune.serving.keys import NewKey, make_keys
+from groundtune.serving.callers.keys import NewKey, make_keys
 from groundtune.serving.metrics import observe_first_token
 from groundtune.serving.request_log import where
 from groundtune.serving.state import Serving

@@ -17,15 +17,16 @@ from sqlalchemy import select
 from groundtune.config import AliasConfig, Config, ServeConfig
 from groundtune.methods._setup import Setup
 from groundtune.serving import app as app_module
-from groundtune.serving import job_worker, vector_stores_api
-from groundtune.serving.access import Caller
 from groundtune.serving.app import create_app
-from groundtune.serving.job_request import CreateJob
-from groundtune.serving.jobs import Jobs
-from groundtune.serving.keys import NewKey, make_keys, set_group
+from groundtune.serving.callers.access import Caller
+from groundtune.serving.callers.keys import NewKey, make_keys, set_group
 from groundtune.serving.state import Serving
-from groundtune.serving.store import Row
-from groundtune.serving.vector_requests import CreateFile, CreateStore
+from groundtune.serving.storage.store import Row
+from groundtune.serving.tuning import job_worker
+from groundtune.serving.tuning.job_request import CreateJob
+from groundtune.serving.tuning.jobs import Jobs
+from groundtune.serving.vectors import vector_stores_api
+from groundtune.serving.vectors.vector_requests import CreateFile, CreateStore
 from groundtune.workspace import Workspace
 
 #: body of each request that needs one; ``{name}`` stands for an object's id
@@ -337,7 +338,7 @@ def test_routes_see_the_store_through_their_caller_alone() -> None:
     folder = Path(app_module.__file__).parent
     found = {
         f"{path.name}: {line.strip()}"
-        for path in folder.glob("*.py")
+        for path in folder.rglob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
         if re.search(r"state\.(serving|jobs)\b|server_of\(|\.store\.server\b|vectors\.whole\b", line)
         and "import" not in line

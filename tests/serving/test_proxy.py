@@ -16,13 +16,14 @@ from counting_route import chunk, opened
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from groundtune.serving import proxy, relay, usage
-from groundtune.serving.access import Access, Caller
 from groundtune.serving.app import create_app
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.access import Access, Caller
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys
 from groundtune.serving.catalog import Model
+from groundtune.serving.elsewhere import proxy, relay
+from groundtune.serving.elsewhere.relay import Passage
 from groundtune.serving.errors import ApiError
-from groundtune.serving.keys import Limits, NewKey, make_keys
-from groundtune.serving.relay import Passage
 from groundtune.serving.state import Serving
 from live_server import live
 

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from groundtune.errors import ConfigError, WorkspaceError
-from groundtune.serving import migrations
 from groundtune.serving.errors import ApiError
-from groundtune.serving.owners import Scope
-from groundtune.serving.store import Base, New, Store
+from groundtune.serving.storage import migrations
+from groundtune.serving.storage.owners import Scope
+from groundtune.serving.storage.store import Base, New, Store
 
 
 @pytest.fixture

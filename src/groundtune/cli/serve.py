@@ -74,8 +74,8 @@ def serve(
 
 def _serve(setup: Setup) -> None:
     settings = setup.config.serve
-    from groundtune.serving.gate import is_loopback
-    from groundtune.serving.keys import all_keys, in_force
+    from groundtune.serving.callers.gate import is_loopback
+    from groundtune.serving.callers.keys import all_keys, in_force
     from groundtune.serving.state import Serving
 
     local = is_loopback(settings.host)

@@ -22,27 +22,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groundtune import __version__
 from groundtune.errors import GroundtuneError
-from groundtune.serving.access import Access
-from groundtune.serving.answers import Generators
 from groundtune.serving.batches import coming_batch_files
+from groundtune.serving.callers.access import Access
+from groundtune.serving.callers.gate import Gate
 from groundtune.serving.described import describe
+from groundtune.serving.elsewhere.proxy import close_client
 from groundtune.serving.errors import ApiError, bad_request, from_ours
-from groundtune.serving.gate import Gate
+from groundtune.serving.generating.answers import Generators
 from groundtune.serving.ids import new_id
-from groundtune.serving.job_keeper import JobKeeper
-from groundtune.serving.jobs import Jobs, coming_files
 from groundtune.serving.metrics import Metrics
-from groundtune.serving.proxy import close_client
 from groundtune.serving.request_log import Observed
 from groundtune.serving.state import Serving
+from groundtune.serving.tuning.job_keeper import JobKeeper
+from groundtune.serving.tuning.jobs import Jobs, coming_files
 
 #: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
-    "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
-    "vector_stores_api", "jobs_api", "permissions_api", "graders_api", "batches_api",
+    "files_api", "uploads", "models_api", "chats.chat_api", "chats.completions_api", "chats.responses_api", "vectors.embeddings_api", "moderating.moderations_api",
+    "vectors.vector_stores_api", "tuning.jobs_api", "tuning.permissions_api", "grading.graders_api", "batches_api",
 )  # fmt: skip
 #: the same, below ``/``
-BESIDE = ("metrics", "usage_page", "sources_page")
+BESIDE = ("metrics", "callers.usage_page", "sources_page")
 
 
 def create_app(serving: Serving) -> FastAPI:

@@ -20,13 +20,13 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from groundtune.serving import inside
-from groundtune.serving.access import Caller
+from groundtune.serving.callers.access import Caller
+from groundtune.serving.callers.gate import caller_by_id
 from groundtune.serving.errors import ApiError
-from groundtune.serving.files import file_body
-from groundtune.serving.gate import caller_by_id
+from groundtune.serving.generating import inside
 from groundtune.serving.state import Serving
-from groundtune.serving.store import Body, New
+from groundtune.serving.storage.files import file_body
+from groundtune.serving.storage.store import Body, New
 
 BATCH = "batch"
 ENDPOINTS = ("/v1/responses", "/v1/chat/completions", "/v1/embeddings", "/v1/completions", "/v1/moderations")

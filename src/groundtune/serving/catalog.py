@@ -22,7 +22,7 @@ from groundtune.methods._systems import check_system
 from groundtune.methods._tuning import LAST, artifact, read_last
 from groundtune.nn.checkpoints import BUNDLED
 from groundtune.serving.errors import ApiError, no_such_model
-from groundtune.serving.store import Body, Store
+from groundtune.serving.storage.store import Body, Store
 
 Kind = Literal["weights", "system", "embedder", "moderation", "remote"]
 #: letters of a model's name; names with wildcards would let any through, and usage is written down by name

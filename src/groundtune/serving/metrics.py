@@ -12,12 +12,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from groundtune.serving.access import Access
+from groundtune.serving.callers.access import Access
 from groundtune.serving.described import gives
-from groundtune.serving.jobs import ENDED, OPEN
 from groundtune.serving.shapes.operation import Health
 from groundtune.serving.state import server_of
-from groundtune.serving.store import Store
+from groundtune.serving.storage.store import Store
+from groundtune.serving.tuning.jobs import ENDED, OPEN
 
 router = APIRouter(tags=["operation"])
 #: different models that are counted by name; what comes after them is counted together

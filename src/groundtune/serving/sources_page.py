@@ -11,9 +11,9 @@ from groundtune import registry
 from groundtune.page.document import PageSection, render_document
 from groundtune.page.text import esc
 from groundtune.records import Chunk
+from groundtune.serving.callers.usage_page import HEADERS
 from groundtune.serving.errors import no_such
 from groundtune.serving.state import serving_of
-from groundtune.serving.usage_page import HEADERS
 
 router = APIRouter(tags=["operation"])
 _STYLE = (

@@ -10,10 +10,10 @@ from fastapi import FastAPI, Request
 from groundtune.config import ServeConfig
 from groundtune.methods._setup import Setup
 from groundtune.serving.catalog import Catalog
-from groundtune.serving.files import Files
-from groundtune.serving.owners import Scope
-from groundtune.serving.store import Store
-from groundtune.serving.vector_stores import VectorStores
+from groundtune.serving.storage.files import Files
+from groundtune.serving.storage.owners import Scope
+from groundtune.serving.storage.store import Store
+from groundtune.serving.vectors.vector_stores import VectorStores
 
 #: the server's folder in the workspace
 FOLDER = "serving"
