@@ -7,6 +7,7 @@ Legend: B rows, T tokens, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any, Protocol
 
 import torch
@@ -111,13 +112,19 @@ class SlotRunner:
 
 
 class SingleRunner:
-    """Each sequence with a cache of its own, one forward pass after the other: any architecture."""
+    """Each sequence with a cache of its own, one forward pass after the other: any architecture.
+
+    Where a model takes no cache of transformers' own, what a slot holds is its text, which is read again for every token.
+    """
 
     can_reuse = False
     bytes_per_token = 0
 
     def __init__(self, model: Any) -> None:
         self.model, self.adapters = model, SharedAdapters(model)
+        known = signature(model.forward).parameters
+        self._keeps = "logits_to_keep" in known
+        self._cache_name = next((name for name in ("past_key_values", "cache_params") if name in known), None)
         self._caches: dict[int, Any] = {}
 
     def room(self, slots: int, length: int) -> None:
@@ -139,7 +146,7 @@ class SingleRunner:
         """See :class:`Runner`."""
         self.adapters.use([adapter])
         if start == 0:
-            self._caches[slot] = DynamicCache(config=self.model.config)
+            self._caches[slot] = DynamicCache(config=self.model.config) if self._cache_name else []
         return self._forward(slot, ids, 0 if every else 1)
 
     @torch.inference_mode()
@@ -152,10 +159,16 @@ class SingleRunner:
         return torch.cat(rows)
 
     def _forward(self, slot: int, ids: Sequence[int], keep: int) -> torch.Tensor:
-        ids_1T = torch.tensor([list(ids)], device=self.model.device)
-        found = self.model(input_ids=ids_1T, past_key_values=self._caches[slot], use_cache=True, logits_to_keep=keep)
-        logits: torch.Tensor = found.logits[0].float().cpu()
-        return logits
+        how: dict[str, Any] = {"use_cache": False}
+        if self._cache_name:
+            how = {self._cache_name: self._caches[slot], "use_cache": True}
+        else:
+            self._caches[slot] += ids
+        if self._keeps:
+            how["logits_to_keep"] = keep or len(ids)
+        read = list(ids if self._cache_name else self._caches[slot])
+        logits: torch.Tensor = self.model(input_ids=torch.tensor([read], device=self.model.device), **how).logits[0]
+        return logits[-(keep or len(ids)) :].float().cpu()
 
 
 def open_runner(model: Any) -> Runner:
