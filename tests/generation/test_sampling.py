@@ -43,7 +43,14 @@ def test_draws_follow_the_probabilities() -> None:
 
 def test_the_nucleus_is_the_smallest_set_that_has_its_share() -> None:
     row = torch.tensor([[0.5, 0.2, 0.15, 0.1, 0.05] + [0.0] * (V - 5)]).log().clamp(min=-1e9)
-    for top_p, kept in ((1e-9, {0}), (0.4, {0}), (0.5001, {0, 1}), (0.69, {0, 1}), (0.71, {0, 1, 2}), (0.96, {0, 1, 2, 3, 4})):
+    for top_p, kept in (
+        (1e-9, {0}),
+        (0.4, {0}),
+        (0.5001, {0, 1}),
+        (0.69, {0, 1}),
+        (0.71, {0, 1, 2}),
+        (0.96, {0, 1, 2, 3, 4}),
+    ):
         assert set(drawn(row, 2000, top_p=top_p)) == kept, top_p
     assert set(drawn(row, 200, top_p=0)) == {0}
 
