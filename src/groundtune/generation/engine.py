@@ -189,10 +189,7 @@ class Engine:
         Raises:
             InputError: empty, longer than the context, a bias on no token, or a grammar that cannot be held to.
         """
-        if not prompt:
-            raise InputError("the prompt is empty", expected="at least one token")
-        if len(prompt) + sampling.max_tokens > self.context_tokens:
-            raise InputError(f"{len(prompt)} tokens and {sampling.max_tokens} to write are over the context", expected=f"at most {self.context_tokens}")  # fmt: skip
+        check_room(prompt, sampling, self.context_tokens)
         over = [id for id in sampling.logit_bias if not 0 <= id < self.vocabulary.size]
         if over:
             raise InputError(f"logit_bias: {over[0]} is no token", expected=f"ids below {self.vocabulary.size}")
@@ -431,6 +428,21 @@ class Engine:
     def _tick(self) -> int:
         self._clock += 1
         return self._clock
+
+
+def check_room(prompt: Sequence[int], sampling: Sampling, context_tokens: int) -> None:
+    """See that a prompt and what may be written behind it have room.
+
+    Raises:
+        InputError: they have not, or the prompt is empty.
+    """
+    if not prompt:
+        raise InputError("the prompt is empty", expected="at least one token")
+    if len(prompt) + sampling.max_tokens > context_tokens:
+        raise InputError(
+            f"{len(prompt)} tokens and {sampling.max_tokens} to write are over the context",
+            expected=f"at most {context_tokens}",
+        )
 
 
 def default_cache_bytes() -> int:

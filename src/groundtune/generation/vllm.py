@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.errors import ConfigError, InputError
-from groundtune.generation.engine import Piece, recommended_temperature
+from groundtune.generation.engine import Piece, check_room, recommended_temperature
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.vocabulary import Vocabulary
 from groundtune.generation.writing import Token, Writer
@@ -150,10 +150,7 @@ class VllmEngine:
         Raises:
             InputError: empty, or longer than the context.
         """
-        if not prompt:
-            raise InputError("the prompt is empty", expected="at least one token")
-        if len(prompt) + sampling.max_tokens > self.context_tokens:
-            raise InputError(f"{len(prompt)} tokens and {sampling.max_tokens} to write are over the context", expected=f"at most {self.context_tokens}")  # fmt: skip
+        check_room(prompt, sampling, self.context_tokens)
         writing = RemoteWriting(prompt)
         body = self._body(prompt, sampling, self._adapters[adapter] if adapter else "base", salt)
         with self._lock:
