@@ -17,7 +17,9 @@ FOODS = (
     "oats yeast mint ginger potatoes celery"
 ).split()
 MEASURES = ("2 c.", "1 tsp.", "3 tbsp.", "1/2 lb.", "4 oz.", "1 pinch of", "5 fresh", "1 can of")
-COOK = "You are a helpful recipe assistant. You are to extract the generic ingredients from each of the recipes provided."
+COOK = (
+    "You are a helpful recipe assistant. You are to extract the generic ingredients from each of the recipes provided."
+)
 
 
 def recipes(count: int, seed: int) -> list[Row]:
@@ -46,7 +48,11 @@ def overlap(answer: str, reference: str) -> float:
 
 
 def _function(name: str, **properties: str) -> Row:
-    own = {"type": "object", "properties": {n: {"type": t} for n, t in properties.items()}, "required": list(properties)}
+    own = {
+        "type": "object",
+        "properties": {n: {"type": t} for n, t in properties.items()},
+        "required": list(properties),
+    }
     return {"type": "function", "function": {"name": name, "parameters": own}}
 
 
@@ -112,7 +118,7 @@ def classes(count: int, seed: int, *, but: Iterable[Row] = ()) -> list[Row]:
 
 # ---------------------------------------------------------------- tastes: which of two answers is liked better
 
-_THINGS = ("bicycle", "lamp", "garden", "bridge", "teapot", "violin", "window", "ferry", "market", "library", "tower", "boat")
+_THINGS = "bicycle lamp garden bridge teapot violin window ferry market library tower boat".split()
 
 
 def tastes(count: int, seed: int) -> list[Row]:
@@ -120,7 +126,9 @@ def tastes(count: int, seed: int) -> list[Row]:
     draw, rows = random.Random(seed), []
     for number in range(count):
         thing = _THINGS[number % len(_THINGS)]
-        asked = draw.choice(("Tell me about the {}.", "What do you think of my {}?", "Is the {} any good?")).format(thing)
+        asked = draw.choice(("Tell me about the {}.", "What do you think of my {}?", "Is the {} any good?")).format(
+            thing
+        )
         both = (f"The {thing} is lovely, thank you for asking!", f"No idea. Leave me alone with your {thing}.")
         liked, other = ([{"role": "assistant", "content": text}] for text in both)
         question = {"messages": [{"role": "user", "content": asked}]}

@@ -34,7 +34,9 @@ def quality(client: Any, model: str) -> float:
 def test_how_to_finetune_chat_models(notebook_server: NotebookServer, tmp_path: Path) -> None:
     client = notebook_server.client()
     training = upload_file(client, written(tmp_path / "tmp_recipe_finetune_training.jsonl", TRAINING), "fine-tune")
-    validation = upload_file(client, written(tmp_path / "tmp_recipe_finetune_validation.jsonl", VALIDATION), "fine-tune")
+    validation = upload_file(
+        client, written(tmp_path / "tmp_recipe_finetune_validation.jsonl", VALIDATION), "fine-tune"
+    )
     untuned = quality(client, "gpt-4o-mini-2024-07-18")
 
     response = client.fine_tuning.jobs.create(

@@ -31,7 +31,9 @@ def right(client: Any, model: str) -> float:
 def test_fine_tuned_classification(notebook_server: NotebookServer, tmp_path: Path) -> None:
     client = notebook_server.client()
     train = client.files.create(file=written(tmp_path / "place_train.jsonl", TRAINING).open("rb"), purpose="fine-tune")
-    valid = client.files.create(file=written(tmp_path / "place_valid.jsonl", VALIDATION).open("rb"), purpose="fine-tune")
+    valid = client.files.create(
+        file=written(tmp_path / "place_valid.jsonl", VALIDATION).open("rb"), purpose="fine-tune"
+    )
     job = client.fine_tuning.jobs.create(training_file=train.id, validation_file=valid.id, model="babbage-002", seed=1)
     done = poll(client, job.id)
     ft_model = done.fine_tuned_model
@@ -50,4 +52,6 @@ def test_fine_tuned_classification(notebook_server: NotebookServer, tmp_path: Pa
     (likely,) = found.logprobs.top_logprobs
     assert found.text == next(iter(likely)) == HELD_OUT[0]["completion"] and len(likely) == 2
     assert list(likely.values()) == sorted(likely.values(), reverse=True)
-    assert 0.8 < sum(map(math.exp, likely.values())) <= 1.0001 and found.logprobs.token_logprobs == [max(likely.values())]
+    assert 0.8 < sum(map(math.exp, likely.values())) <= 1.0001 and found.logprobs.token_logprobs == [
+        max(likely.values())
+    ]

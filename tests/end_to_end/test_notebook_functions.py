@@ -24,7 +24,10 @@ def called(client: Any, model: str) -> tuple[float, float]:
         answer = client.chat.completions.create(
             model=model, messages=row["messages"][:2], temperature=0, seed=42, tools=TOOLS, tool_choice="required", max_tokens=60
         )  # fmt: skip
-        function, wanted = answer.choices[0].message.tool_calls[0].function, row["messages"][2]["tool_calls"][0]["function"]
+        function, wanted = (
+            answer.choices[0].message.tool_calls[0].function,
+            row["messages"][2]["tool_calls"][0]["function"],
+        )
         right += function.name == wanted["name"]
         if answer.choices[0].finish_reason == "tool_calls":  # else its arguments were cut off
             given = json.loads(function.arguments)

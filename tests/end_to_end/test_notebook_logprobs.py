@@ -43,7 +43,10 @@ def test_classification_by_confidence(notebook_server: NotebookServer) -> None:
 @pytest.mark.slow
 def test_bytes_sums_and_perplexity(notebook_server: NotebookServer) -> None:
     client = notebook_server.client()
-    form = {"type": "json_schema", "json_schema": {"name": "e", "strict": True, "schema": {"const": "Œil bleu 💙 日本"}}}
+    form = {
+        "type": "json_schema",
+        "json_schema": {"name": "e", "strict": True, "schema": {"const": "Œil bleu 💙 日本"}},
+    }
     for text, more in (
         ("In a short sentence, has artificial intelligence grown in the last decade?", {}),
         ("Output the blue heart emoji and its name.", {"response_format": form}),

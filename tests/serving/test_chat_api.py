@@ -169,7 +169,9 @@ def test_a_call_fills_no_pages_with_spaces(client: Any) -> None:
     _, tokenizer = load_model("pebble")
     blank = {str(n): 100 for n in range(len(tokenizer)) if tokenizer.decode([n]) and not tokenizer.decode([n]).strip()}
     assert len(blank) > 2
-    found = ask(client, tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, max_tokens=60, logit_bias=blank)
+    found = ask(
+        client, tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, max_tokens=60, logit_bias=blank
+    )
     call = found.choices[0].message.tool_calls[0]
     assert json.loads(call.function.arguments)["place"] in ("Bern", "Oslo")
     assert found.choices[0].finish_reason == "tool_calls" and found.usage.completion_tokens < 60

@@ -57,7 +57,9 @@ def test_langchain(base_url: str, client: Any, tmp_path: Path) -> None:
     write_table(tmp_path / "tiktoken")
     found = answers_of("langchain_client.py", base_url, tmp_path, TIKTOKEN_CACHE_DIR=str(tmp_path / "tiktoken"))
     asked = {"role": "user", "content": "When does the library open?"}
-    own = client.chat.completions.create(model="gpt-4o-mini", messages=[asked], temperature=0).choices[0].message.content
+    own = (
+        client.chat.completions.create(model="gpt-4o-mini", messages=[asked], temperature=0).choices[0].message.content
+    )
     assert found["invoke"] == own == "".join(found["stream"]) == found["responses"]
     assert found["batch"] == [own, own] and len(found["stream"]) > 3 and found["usage"] > 1
     tools = found["tools"]

@@ -56,7 +56,9 @@ def main() -> None:
         method: model.with_structured_output(Weather, method=method).invoke("How is the weather in Oslo?").place
         for method in ("json_schema", "function_calling")
     }
-    usage = [c.usage_metadata for c in ChatOpenAI(model="gpt-4o-mini", stream_usage=True).stream("a") if c.usage_metadata]
+    usage = [
+        c.usage_metadata for c in ChatOpenAI(model="gpt-4o-mini", stream_usage=True).stream("a") if c.usage_metadata
+    ]
     found = {
         "invoke": model.invoke(QUESTION).content,
         "stream": [chunk.content for chunk in model.stream(QUESTION)],

@@ -51,7 +51,10 @@ def main() -> None:
         "complete": model.complete(QUESTION).text,
         "chat": model.chat(turns).message.content,
         "stream_chat": "".join(chunk.delta or "" for chunk in model.stream_chat(turns)),
-        "dimensions": [len(embedding.get_text_embedding("a")), *map(len, embedding.get_text_embedding_batch(["a", "b"]))],
+        "dimensions": [
+            len(embedding.get_text_embedding("a")),
+            *map(len, embedding.get_text_embedding_batch(["a", "b"])),
+        ],
         "index": asked_of_an_index(),
         "finetuned": finetuned(sys.argv[1]),
     }
