@@ -118,20 +118,7 @@ def classes(count: int, seed: int, *, but: Iterable[Row] = ()) -> list[Row]:
 
 # ---------------------------------------------------------------- tastes: which of two answers is liked better
 
-_THINGS = (
-    "bicycle",
-    "lamp",
-    "garden",
-    "bridge",
-    "teapot",
-    "violin",
-    "window",
-    "ferry",
-    "market",
-    "library",
-    "tower",
-    "boat",
-)
+_THINGS = "bicycle lamp garden bridge teapot violin window ferry market library tower boat".split()
 
 
 def tastes(count: int, seed: int) -> list[Row]:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from groundtune.errors import InputError
 from groundtune.generation.constraint import Grammar, json_grammar
 from groundtune.records import Message, ToolCall
+from groundtune.serving.chats.closed_schema import closed
 from groundtune.serving.errors import ApiError, bad_request
 from groundtune.serving.tuning.job_request import Metadata
 
@@ -332,28 +333,18 @@ def grammar_of(wanted: CreateChat, functions: list[Function]) -> Grammar | None:
         if form and form.type == "json_schema":
             if form.json_schema is None:
                 raise bad_request("Missing required parameter: 'response_format.json_schema'.", param="response_format.json_schema", code="missing_required_parameter")  # fmt: skip
-            return json_grammar(form.json_schema.schema_ or {})
+            return json_grammar(closed(form.json_schema.schema_ or {}))
     except InputError as error:
         param = "tools" if functions else "response_format"
         raise bad_request(f"Invalid schema for {param!r}: {error.problem}", param=param, code="invalid_value") from None
     return None
 
 
-#: keywords of a schema beside which "and no others" may mean something else
-_COMBINED = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "$ref", "patternProperties", "additionalProperties"})  # fmt: skip
-
-
 def _call_schema(function: Function) -> dict[str, Any]:
-    given: dict[str, Any] = function.parameters or {"type": "object"}
-    if given.get("type", "object") == "object" and not _COMBINED & given.keys():
-        given = {
-            **given,
-            "type": "object",
-            "additionalProperties": False,
-        }  # small models else invent arguments without end
+    """A function without parameters takes none (OpenAI's words)."""
     return {
         "type": "object",
-        "properties": {"name": {"const": function.name}, "arguments": given},
+        "properties": {"name": {"const": function.name}, "arguments": closed(function.parameters or {"type": "object", "properties": {}})},
         "required": ["name", "arguments"],
         "additionalProperties": False,
-    }
+    }  # fmt: skip

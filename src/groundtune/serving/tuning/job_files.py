@@ -238,10 +238,9 @@ class Examples:
         """Two texts without a chat template, each in tokens of its own, as ``/completions`` reads the prompt."""
         from groundtune.dataset.render import TokenRow
 
-        asked = self._tokenizer(prompt, split_special_tokens=True, verbose=False)["input_ids"]
-        said = self._tokenizer(completion, add_special_tokens=False, split_special_tokens=True, verbose=False)[
-            "input_ids"
-        ]
+        plain: dict[str, Any] = {"split_special_tokens": True, "verbose": False}
+        asked = self._tokenizer(prompt, **plain)["input_ids"]
+        said = self._tokenizer(completion, add_special_tokens=False, **plain)["input_ids"]
         ids = (*asked, *said, self._tokenizer.eos_token_id)
         return TokenRow(ids, tuple(n >= len(asked) for n in range(len(ids))))
 
