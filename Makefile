@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test prove check example clean help
+.PHONY: demo test prove check clients example clean help
 
 help:
 	@echo "make demo   install, then run the shipped example end to end (report: demo/report.html)"
@@ -36,13 +36,26 @@ $(OPENAI): $(VENV)/dev
 	-@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: -d $(VENV) openai==3.52.0
 	-@tar xzf $(OPENAI).tar.gz -C $(VENV)
 
+# LangChain and LlamaIndex for the test that points them at the server, in an environment of their own: LlamaIndex wants another
+# version of openai. Ours stands behind it, for torch, which LlamaIndex' finetuning imports. Where they cannot be had, the test skips.
+CLIENTS := $(VENV)/clients
+$(CLIENTS)/installed: $(VENV)/dev
+	@echo "installing LangChain and LlamaIndex ..."
+	-@$(BIN)/python -m venv $(CLIENTS) && \
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(CLIENTS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_groundtune.pth" && \
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check 'langchain-openai>=1.7,<2' \
+	  'llama-index-core>=0.14,<0.15' 'llama-index-llms-openai>=0.6,<0.9' 'llama-index-embeddings-openai>=0.5,<0.8' 'llama-index-finetuning==0.4.2' 'mistralai<2' \
+	  && touch $@ || rm -rf $(CLIENTS)
+
+clients: $(CLIENTS)/installed
+
 demo: $(VENV)/base
 	$(BIN)/groundtune demo demo
 
-test: $(VENV)/dev $(OPENAI)
+test: $(VENV)/dev $(OPENAI) clients
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-prove: $(VENV)/dev $(OPENAI)
+prove: $(VENV)/dev $(OPENAI) clients
 	GROUNDTUNE_FUZZ=10000 GROUNDTUNE_PROVE=1 $(BIN)/python -m pytest -s -m slow
 
 check: $(VENV)/dev

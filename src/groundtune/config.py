@@ -200,6 +200,9 @@ class ServeConfig(_Part):
     body_megabytes: int = Field(16, ge=1, description="largest request that is no upload")
     upload_megabytes: int = Field(520, ge=1, description="largest upload, or part of one")
     backend: Literal["local", "vllm"] = Field("local", description="what generates with the weights of models")
+    vllm_arguments: tuple[str, ...] = Field(
+        (), description="further arguments of `vllm serve`, as in [--gpu-memory-utilization, '0.4']"
+    )
     log_prompts: bool = Field(False, description="write prompts and answers into the log, too")
 
 

@@ -5,18 +5,50 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from postgres_cluster import Cluster, Unavailable, cluster
 
-from groundtune.config import Config
+from groundtune.config import Config, ServeConfig
 from groundtune.methods._setup import Setup
 from groundtune.serving.app import create_app
 from groundtune.serving.state import Serving
 from groundtune.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL for this run; tests that want it are skipped where there is none."""
+    try:
+        running = cluster()
+        found = running.__enter__()
+    except Unavailable as reason:
+        pytest.skip(f"no PostgreSQL: {reason}")
+    yield found
+    running.__exit__(None, None, None)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Gives addresses of empty databases, of each kind in turn."""
+    if request.param == "sqlite":
+        numbers = iter(range(1000))
+        return lambda: f"sqlite:///{tmp_path}/database{next(numbers)}/serving.db"
+    found: Cluster = request.getfixturevalue("postgres")
+    return found.new
+
+
+@pytest.fixture
+def anywhere(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Serving]:
+    """A server's state on each kind of database in turn."""
+    config = Config(serve=ServeConfig(database=new_database()))
+    opened = Serving.open(Setup(Workspace(tmp_path), config))
+    yield opened
+    opened.store.close()
 
 
 @pytest.fixture

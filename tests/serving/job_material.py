@@ -14,15 +14,15 @@ from typing import Any
 
 from groundtune.config import Config, ServeConfig
 from groundtune.methods._setup import Setup
-from groundtune.serving.job_request import CreateJob
-from groundtune.serving.jobs import ENDED, Jobs
 from groundtune.serving.state import Serving
-from groundtune.serving.store import Body
+from groundtune.serving.storage.store import Body
+from groundtune.serving.tuning.job_request import CreateJob
+from groundtune.serving.tuning.jobs import ENDED, Jobs
 from groundtune.workspace import Workspace
 
 #: ids that are made of a job's own: of events, checkpoints, files, and the eight letters in a model's name
 _OWN_ID = re.compile(r"(?<=ftevent-)\w{24}|(?<=ftckpt_)\w{24}|(?<=file-)\w{24}|(?<=:)\w{8}(?=:ckpt-step-|$)")
-WORKER = (sys.executable, "-m", "groundtune.serving.job_worker")
+WORKER = (sys.executable, "-m", "groundtune.serving.tuning.job_worker")
 
 
 def chat(n: int) -> dict[str, Any]:

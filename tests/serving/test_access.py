@@ -15,21 +15,21 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from counting_route import counting_app, opened
+from counting_route import counting_app, opened, words, written
 from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers
 
 from groundtune.errors import ConfigError
-from groundtune.serving import usage
-from groundtune.serving.access import Access, Caller
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.access import Access, Caller
+from groundtune.serving.callers.gate import Gate, is_loopback
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys, revoke_key, set_group
+from groundtune.serving.callers.rates import LastMinute
+from groundtune.serving.callers.ticketed import TicketedStream
 from groundtune.serving.catalog import Model
 from groundtune.serving.errors import ApiError
-from groundtune.serving.gate import Gate, is_loopback
-from groundtune.serving.keys import Limits, NewKey, make_keys, revoke_key, set_group
-from groundtune.serving.rates import LastMinute
 from groundtune.serving.state import Serving
-from groundtune.serving.ticketed import TicketedStream
 from live_server import live
 from sample_project import environment
 
@@ -64,20 +64,16 @@ def client_of(url: str, key: str) -> Any:
     return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
 
 
-def ask(client: Any, tokens: int = 3, *, prompt: str = "one", model: str = "gpt-4o", pause: float = 0) -> list[str]:
-    """The words of a streamed answer."""
-    stream = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": prompt}], max_tokens=tokens, stream=True,
-        metadata={"pause": str(pause)},
-    )  # fmt: skip
-    return [part.choices[0].delta.content for part in stream]
+def ask(client: Any, tokens: int = 3, **more: Any) -> list[str]:
+    """The words of a streamed answer of the counting route."""
+    return list(words(client, tokens, **more))
 
 
 # ---------------------------------------------------------------- who
 
 
 def test_without_keys_a_server_on_loopback_is_open(serving: Serving, url: str) -> None:
-    assert ask(client_of(url, "whatever")) == ["w0 ", "w1 ", "w2 "]
+    assert len(list(written(client_of(url, "whatever"), 3))) == 3
     assert httpx.get(f"{url}/usage").status_code == httpx.get(f"{url}/metrics").status_code == 200
 
 
@@ -194,10 +190,19 @@ def test_a_form_of_another_site_starts_nothing(url: str) -> None:
 
 def test_models_outside_the_list_are_refused(serving: Serving, url: str) -> None:
     client = client_of(url, key_of(serving, limits=Limits(models=("gpt-4o*", "rag"))))
-    assert len(ask(client, model="gpt-4o-mini")) == 3
-    with pytest.raises(openai.PermissionDeniedError) as caught:
-        ask(client, model="gpt-3.5-turbo")
-    assert (caught.value.code, caught.value.param) == ("model_not_allowed", "model")
+    assert len(list(written(client, 3, model="gpt-4o-mini"))) == 3
+    create = (
+        lambda model: client.completions.create(model=model, prompt="a"),
+        lambda model: client.responses.create(model=model, input="a"),
+        lambda model: client.chat.completions.create(model=model, messages=[{"role": "user", "content": "a"}]),
+        lambda model: client.embeddings.create(model=model, input="a"),
+        lambda model: client.moderations.create(model=model, input="a"),
+    )
+    for n, call in enumerate(create):
+        refused = {3: "text-embedding-3-small", 4: "omni-moderation-latest"}.get(n, "gpt-3.5-turbo")
+        with pytest.raises(openai.PermissionDeniedError) as caught:
+            call(refused)
+        assert (caught.value.code, caught.value.param) == ("model_not_allowed", "model")
 
 
 def test_requests_a_minute(serving: Serving, url: str) -> None:
@@ -206,7 +211,7 @@ def test_requests_a_minute(serving: Serving, url: str) -> None:
     with pytest.raises(openai.RateLimitError) as caught:
         ask(client)
     assert caught.value.code == "rate_limit_exceeded"
-    assert 50 <= int(caught.value.response.headers["retry-after"]) <= 60
+    assert 50 <= int(caught.value.response.headers["retry-after"]) <= 61  # counted in tenths, said in whole seconds
     assert len(ask(client_of(url, key_of(serving, "b")))) == 3  # another key is not touched
 
 
@@ -240,10 +245,7 @@ def test_a_budget_stops_in_mid_stream_at_its_last_token(serving: Serving, app: F
     client = client_of(url, key)
     got: list[str] = []
     with pytest.raises(openai.APIError) as caught:
-        stream = client.chat.completions.create(
-            model="gpt-4o", messages=[{"role": "user", "content": "a b c d e"}], max_tokens=500, stream=True
-        )
-        got.extend(part.choices[0].delta.content for part in stream)
+        got.extend(words(client, 500, prompt="a b c d e"))
     assert caught.value.code == "insufficient_quota" and len(got) == 15  # 20 less the prompt's 5
     with pytest.raises(openai.RateLimitError) as refused:
         ask(client)
@@ -252,6 +254,43 @@ def test_a_budget_stops_in_mid_stream_at_its_last_token(serving: Serving, app: F
     wait_for_the_end(app)
     (total,) = [usage.total_of(serving.store, k["id"]) for k in serving.store.all("key")]
     assert (total.tokens, total.requests) == (20, 1)
+
+
+def test_the_real_route_stops_at_the_budgets_last_token(serving: Serving, app: FastAPI, url: str) -> None:
+    client = client_of(url, key_of(serving, limits=Limits(budget_tokens=20)))
+    prompt = client_of(url, key_of(serving, "b")).chat.completions.create(
+        model="pebble", messages=[{"role": "user", "content": "a"}], max_tokens=1
+    ).usage.prompt_tokens  # fmt: skip
+    got: list[str] = []
+    with pytest.raises(openai.APIError) as caught:
+        got.extend(written(client, 400))
+    assert caught.value.code == "insufficient_quota" and len(got) == 20 - prompt
+    with pytest.raises(openai.RateLimitError):
+        list(written(client, 1))
+    wait_for_the_end(app)
+    assert usage.total_of(serving.store, serving.store.all("key")[0]["id"]).tokens == 20
+    end = time.monotonic() + 20
+    while app.state.generators.engines.load[1:] != (0, 0) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert app.state.generators.engines.load[1:] == (0, 0)
+
+
+def test_a_request_refused_for_its_parameters_is_not_charged(serving: Serving, app: FastAPI, url: str) -> None:
+    long = [{"role": "user", "content": "word " * 600}]
+    with pytest.raises(openai.BadRequestError, match="maximum context length"):
+        client_of(url, key_of(serving)).chat.completions.create(model="pebble", messages=long)  # type: ignore[arg-type]
+    wait_for_the_end(app)
+    (total,) = usage.totals(serving.store).values()
+    assert (total.requests, total.tokens) == (1, 0)
+
+
+def test_a_systems_prompt_is_charged(serving: Serving, app: FastAPI, url: str) -> None:
+    client = client_of(url, key_of(serving))
+    said = client.chat.completions.create(model="prompt", messages=[{"role": "user", "content": "a"}], max_tokens=5)
+    wait_for_the_end(app)
+    (total,) = usage.totals(serving.store).values()
+    assert (total.prompt_tokens, total.completion_tokens) == (said.usage.prompt_tokens, said.usage.completion_tokens)
+    assert total.prompt_tokens > 0
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_any_work(serving: Serving, url: str) -> None:
@@ -269,17 +308,13 @@ def test_streams_of_one_key_and_of_one_group_share_the_budget(serving: Serving, 
     got: list[int] = []
 
     def read(client: Any) -> None:
-        words = 0
+        count = 0
         try:
-            stream = client.chat.completions.create(
-                model="gpt-4o", messages=[{"role": "user", "content": "a b"}], max_tokens=500, stream=True,
-                metadata={"pause": "0.001"},
-            )  # fmt: skip
-            for _ in stream:
-                words += 1
+            for _ in words(client, 500, prompt="a b", pause=0.001):
+                count += 1
         except openai.APIError as error:
             assert error.code == "insufficient_quota"
-        got.append(words)
+        got.append(count)
 
     threads = [threading.Thread(target=read, args=(clients[n % 2],)) for n in range(8)]
     for thread in threads:
@@ -323,42 +358,42 @@ def test_more_at_once_than_run_and_wait_are_refused(tmp_path: Path) -> None:
     assert access.in_flight == 0
 
 
-def test_what_is_written_after_the_end_is_refused_and_counts_nowhere(serving: Serving) -> None:
+def test_what_is_written_after_the_end_is_refused_and_counts_nowhere(anywhere: Serving) -> None:
     """A thread that goes on generating for a client that has gone is told to stop, and takes nothing from the budget."""
-    access = Access(serving)
+    access = Access(anywhere)
     ticket = access.admit(Caller("key_1", "a", limits=Limits(budget_tokens=9)), MODEL, 1)
     ticket.wrote(2)
     ticket.close()
     with pytest.raises(ApiError) as caught:
         ticket.wrote(1)
     ticket.settle(500, 500)
-    assert caught.value.status == 499 and usage.total_of(serving.store, "key_1").tokens == 3
+    assert caught.value.status == 499 and usage.total_of(anywhere.store, "key_1").tokens == 3
     assert access._accounts["key_1"].open_tokens == 0
 
 
-def test_what_failed_before_its_first_token_is_not_charged(serving: Serving) -> None:
-    access = Access(serving)
+def test_what_failed_before_its_first_token_is_not_charged(anywhere: Serving) -> None:
+    access = Access(anywhere)
     caller = Caller("key_1", "a")
     with pytest.raises(ApiError), access.admit(caller, MODEL, 50):
         raise ApiError(503, "no")
-    assert usage.total_of(serving.store, "key_1").tokens == 0
+    assert usage.total_of(anywhere.store, "key_1").tokens == 0
     with pytest.raises(ApiError), access.admit(caller, MODEL, 50) as ticket:
         ticket.wrote(1)
         raise ApiError(503, "no")
     with pytest.raises(KeyboardInterrupt), access.admit(caller, MODEL, 50):
         raise KeyboardInterrupt  # work was done on the prompt
-    total = usage.total_of(serving.store, "key_1")
+    total = usage.total_of(anywhere.store, "key_1")
     assert (total.tokens, total.requests) == (101, 3)
 
 
-def test_use_is_written_by_day_and_model_and_models_without_end_are_one(serving: Serving) -> None:
-    access = Access(serving)
+def test_use_is_written_by_day_and_model_and_models_without_end_are_one(anywhere: Serving) -> None:
+    access = Access(anywhere)
     for n in range(usage.MODELS_A_DAY + 5):
         access.admit(Caller("key_1", "a"), Model(f"gpt-{n}", "weights", "pebble"), 1).close()
-    rows = usage.rows(serving.store, "key_1")
+    rows = usage.rows(anywhere.store, "key_1")
     assert len(rows) == usage.MODELS_A_DAY + 1
     assert next(row for row in rows if row["model"] == usage.OTHER)["requests"] == 5
-    assert sum(row["requests"] for row in rows) == usage.total_of(serving.store, "key_1").requests == 55
+    assert sum(row["requests"] for row in rows) == usage.total_of(anywhere.store, "key_1").requests == 55
 
 
 def test_use_that_the_database_did_not_take_still_counts(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,9 +416,9 @@ def test_use_that_the_database_did_not_take_still_counts(serving: Serving, monke
         access.admit(caller, MODEL, 1)
 
 
-def test_two_servers_on_one_database_share_what_is_written_down(serving: Serving) -> None:
+def test_two_servers_on_one_database_share_what_is_written_down(anywhere: Serving) -> None:
     caller = Caller("key_1", "a", limits=Limits(budget_tokens=10))
-    one, two = Access(serving), Access(serving)
+    one, two = Access(anywhere), Access(anywhere)
     one.admit(caller, MODEL, 7).close()
     with pytest.raises(ApiError, match="3 of 4"):
         two.admit(caller, MODEL, 4)
@@ -397,7 +432,7 @@ def test_a_client_that_goes_away_gives_its_place_back(serving: Serving) -> None:
     with live(app) as url:
         body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a"}], "max_tokens": 10_000,
                 "metadata": {"pause": "0.01"}}  # fmt: skip
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body) as stream:
+        with httpx.stream("POST", f"{url}/v1/test/words", json=body) as stream:
             next(stream.iter_lines())
             assert app.state.access.in_flight == 1
         wait_for_the_end(app)
@@ -430,9 +465,9 @@ async def _never() -> Any:
     await anyio.sleep_forever()
 
 
-def test_limits_are_counted_exactly_over_many_threads(serving: Serving) -> None:
+def test_limits_are_counted_exactly_over_many_threads(anywhere: Serving) -> None:
     """Forty threads, one budget: what they wrote and what is written down are the budget, to the token."""
-    access = Access(serving)
+    access = Access(anywhere)
     caller = Caller("key_1", "a", limits=Limits(budget_tokens=1000))
     wrote: list[int] = []
 
@@ -452,23 +487,24 @@ def test_limits_are_counted_exactly_over_many_threads(serving: Serving) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    total = usage.total_of(serving.store, "key_1")
+    total = usage.total_of(anywhere.store, "key_1")
     assert len(wrote) == 160 and 998 <= total.tokens <= 1000  # a prompt of 3 that no longer fits may leave 2
     assert access.in_flight == 0 and access._accounts["key_1"].open_tokens == 0
 
 
-def test_a_kill_loses_no_request_that_ended(serving: Serving) -> None:
+def test_a_kill_loses_no_request_that_ended(anywhere: Serving) -> None:
     """kill -9 with one request in flight and four ended: four are written down."""
     code = f"""
 import os, signal
 from pathlib import Path
 from groundtune.config import Config
 from groundtune.methods._setup import Setup
-from groundtune.serving.access import Access, Caller
+from groundtune.serving.callers.access import Access, Caller
 from groundtune.serving.catalog import Model
 from groundtune.serving.state import Serving
 from groundtune.workspace import Workspace
-access = Access(Serving.open(Setup(Workspace(Path({str(serving.setup.workspace.root)!r})), Config())))
+config = Config.model_validate({{"serve": {{"database": {anywhere.config.database!r}}}}})
+access = Access(Serving.open(Setup(Workspace(Path({str(anywhere.setup.workspace.root)!r})), config)))
 for n in range(5):
     ticket = access.admit(Caller("key_1", "a"), Model("gpt-4o", "weights", "pebble"), 10)
     ticket.wrote(3)
@@ -478,6 +514,6 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    total = usage.total_of(serving.store, "key_1")
+    total = usage.total_of(anywhere.store, "key_1")
     assert (total.requests, total.prompt_tokens, total.completion_tokens) == (4, 40, 12)
-    assert [row["requests"] for row in usage.rows(serving.store)] == [4]
+    assert [row["requests"] for row in usage.rows(anywhere.store)] == [4]

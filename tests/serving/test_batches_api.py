@@ -127,8 +127,8 @@ def test_a_server_that_died_goes_on_behind_the_last_whole_line(client: Any, serv
 
 
 def test_a_key_that_was_revoked_gets_no_more_answers(client: Any, serving: Serving) -> None:
-    from groundtune.serving.gate import caller_by_id
-    from groundtune.serving.keys import NewKey, make_keys, revoke_key
+    from groundtune.serving.callers.gate import caller_by_id
+    from groundtune.serving.callers.keys import NewKey, make_keys, revoke_key
 
     (made,) = make_keys(serving.store, [NewKey(name="ann")])
     id = made[0]["id"] if isinstance(made, tuple) else made["id"]

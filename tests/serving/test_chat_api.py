@@ -92,7 +92,7 @@ def test_a_dropped_stream_stops_computing(client: Any, app: Any) -> None:
     next(iter(stream))
     stream.close()
     deadline = time.monotonic() + 20
-    while app.state.generators.engines.load[1] and time.monotonic() < deadline:
+    while app.state.generators.engines.load[1:] != (0, 0) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert app.state.generators.engines.load == (1, 0, 0)
 
@@ -102,7 +102,7 @@ def test_a_whole_answer_nobody_waits_for_stops_computing(client: Any, app: Any, 
     with pytest.raises(openai.APITimeoutError):
         ask(client.with_options(timeout=0.3), model=model, max_tokens=400, n=20, logit_bias={"0": -100})
     deadline = time.monotonic() + 20
-    while app.state.generators.engines.load[1] and time.monotonic() < deadline:
+    while app.state.generators.engines.load[1:] != (0, 0) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert app.state.generators.engines.load[1:] == (0, 0)
 
@@ -154,6 +154,56 @@ def test_a_tool_that_must_be_called(client: Any, choice: Any) -> None:
     assert streamed[-1].choices[0].finish_reason == "tool_calls"
 
 
+def test_a_limit_beyond_the_context_ends_at_the_context(client: Any) -> None:
+    """Notebooks ask for at most 500 tokens; the bundled model has 512 with the prompt."""
+    assert text(client, max_tokens=100_000) == text(client, max_tokens=40)
+    cut = ask(client, max_tokens=600, logit_bias={"0": -100})
+    assert cut.choices[0].finish_reason == "length" and cut.usage.total_tokens == 512
+    with pytest.raises(openai.BadRequestError, match="maximum context length is 512 tokens") as caught:
+        ask(client, messages=[{"role": "user", "content": "number " * 600}])
+    assert caught.value.code == "context_length_exceeded"
+
+
+def test_a_call_fills_no_pages_with_spaces(client: Any) -> None:
+    """A model that would write nothing but white space wherever it may: the call ends all the same, and can be read."""
+    _, tokenizer = load_model("pebble")
+    blank = {str(n): 100 for n in range(len(tokenizer)) if tokenizer.decode([n]) and not tokenizer.decode([n]).strip()}
+    assert len(blank) > 2
+    found = ask(
+        client, tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, max_tokens=60, logit_bias=blank
+    )
+    call = found.choices[0].message.tool_calls[0]
+    assert json.loads(call.function.arguments)["place"] in ("Bern", "Oslo")
+    assert found.choices[0].finish_reason == "tool_calls" and found.usage.completion_tokens < 60
+
+
+def test_a_call_has_the_arguments_that_its_schema_names(client: Any) -> None:
+    """Without ``additionalProperties`` a schema allows any others; nobody who lists arguments wants them invented."""
+    for parameters, names in (({"type": "object", "properties": {"on": {"type": "boolean"}}}, {"on"}), (None, set())):
+        tool = {"type": "function", "function": {"name": "switch", "parameters": parameters}}
+        for seed in range(3):
+            found = ask(client, tools=[tool], tool_choice="required", parallel_tool_calls=False, temperature=2, seed=seed, max_tokens=60)  # fmt: skip
+            assert found.choices[0].finish_reason == "tool_calls"
+            assert json.loads(found.choices[0].message.tool_calls[0].function.arguments).keys() <= names
+
+
+def test_a_call_that_was_cut_has_what_was_written(client: Any) -> None:
+    """As OpenAI sends it: a call whose arguments are no JSON yet, and ``length``."""
+    note = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    asked = {
+        "tools": [{"type": "function", "function": {"name": "note", "parameters": note}}], "tool_choice": "required",
+        "max_tokens": 25, "logit_bias": {"300": 100},
+    }  # fmt: skip
+    whole = ask(client, **asked).choices[0]
+    call = whole.message.tool_calls[0].function
+    assert whole.finish_reason == "length" and call.name == "note" and call.arguments.startswith('{"text"')
+    with pytest.raises(ValueError):
+        json.loads(call.arguments)
+    chunks = [chunk.choices[0] for chunk in ask(client, **asked, stream=True)]
+    written = [d.function.arguments for c in chunks for d in c.delta.tool_calls or ()]
+    assert "".join(written) == call.arguments and chunks[-1].finish_reason == "length"
+
+
 def test_stored_completions(client: Any) -> None:
     kept = ask(client, store=True, metadata={"topic": "hours"})
     ask(client, store=True, metadata={"topic": "other"})
@@ -164,3 +214,13 @@ def test_stored_completions(client: Any) -> None:
     assert client.chat.completions.delete(kept.id).deleted
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.retrieve(kept.id)
+
+
+def test_more_tokens_than_there_is_room_for(client: Any) -> None:
+    """A program for a large model asks a small one: it writes to the end of its context. A prompt over it is refused."""
+    found = ask(client, max_tokens=4096, logit_bias={"0": -100})
+    assert found.choices[0].finish_reason == "length" and found.usage.total_tokens == 512
+    assert ask(client, model="prompt", max_tokens=4096).choices[0].message.content
+    with pytest.raises(openai.BadRequestError) as caught:
+        ask(client, messages=[{"role": "user", "content": "word " * 600}])
+    assert caught.value.code == "context_length_exceeded" and "maximum context length is 512" in caught.value.message

@@ -10,39 +10,31 @@ from typing import Any
 
 import httpx
 import openai
-from counting_route import counting_app
+import pytest
+from counting_route import written
 
-from groundtune.serving import usage
-from groundtune.serving.key_table import KeyFile, read_people
-from groundtune.serving.keys import Limits, NewKey, make_keys, set_group
+from groundtune.serving.app import create_app
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.key_table import KeyFile, read_people
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys, set_group
 from groundtune.serving.state import Serving
 from live_server import live
 from sample_project import run
 
-STUDENTS, BUDGET = 30, 40
+STUDENTS, BUDGET, GROUP = 30, 50, 1200
 
 
 def test_a_class_shares_a_server(serving: Serving, tmp_path: Path) -> None:
-    """Every student has 40 tokens, the class 1,000 for its 30 x 40: who comes late gets less, nobody more."""
-    people = tmp_path / "students.csv"
-    people.write_text("email,models\n" + "".join(f"s{n}@school.example,gpt-4o*\n" for n in range(STUDENTS)))
-    set_group(serving.store, "class", budget_tokens=1000, budget_usd=None)
-    wanted, others = read_people(people, NewKey("", Limits(budget_tokens=BUDGET), group="class"))
-    assert not others
-    made = make_keys(serving.store, wanted)
-    ((_, teacher),) = make_keys(serving.store, [NewKey("teacher", admin=True)])
-    file = KeyFile(tmp_path / "keys.csv")
-    file.write(made)
-    with (tmp_path / "keys.csv").open(encoding="utf-8", newline="") as table:
-        given = {row["name"]: row["key"] for row in csv.DictReader(table)}
-    words: dict[str, int] = {}
-    with live(app := counting_app(serving)) as url:
+    """Every student has 50 tokens, the class 1,200 for its 30 x 50: who comes late gets less, nobody more."""
+    given, made, teacher = _keys(serving, tmp_path)
+    got: dict[str, tuple[int, int]] = {}
+    with live(app := create_app(serving)) as url:
+        prompt = _prompt_tokens(url, teacher)
 
         def study(name: str) -> None:
             client = openai.OpenAI(base_url=f"{url}/v1", api_key=given[name], max_retries=0)
-            words[name] = 0
-            for _ in range(4):
-                words[name] += _read(client)
+            read = [_read(client) for _ in range(4)]
+            got[name] = sum(tokens for tokens, _ in read), sum(broken for _, broken in read)
 
         early, *rest = given
         study(early)
@@ -55,42 +47,63 @@ def test_a_class_shares_a_server(serving: Serving, tmp_path: Path) -> None:
             time.sleep(0.01)
 
         by_key = {body["name"]: usage.total_of(serving.store, body["id"]) for body, _ in made}
-        assert {name: total.completion_tokens for name, total in by_key.items()} == words
+        assert {name: total.completion_tokens for name, total in by_key.items()} == {n: t for n, (t, _) in got.items()}
         assert by_key[early].tokens == BUDGET == max(total.tokens for total in by_key.values())
-        assert usage.total_of(serving.store, "group:class").tokens == sum(t.tokens for t in by_key.values()) == 1000
+        assert got[early][1] == 1  # a stream broken off in its middle; what came after was refused at once
+        whole = usage.total_of(serving.store, "group:class").tokens
+        assert whole == sum(total.tokens for total in by_key.values())
+        assert GROUP - prompt < whole <= GROUP  # what is left is less than the prompt of one more request
+        assert app.state.generators.engines.load[1:] == (0, 0)  # nothing is computed for a stream that was stopped
         _the_list_holds(url, given)
         _the_page_shows_it(url, teacher, given)
         _revoking_works_from_outside(url, serving, given)
 
 
-def _read(client: Any) -> int:
-    """Ask for more than the budget has; how many words came before the stop."""
-    words = 0
+def _keys(serving: Serving, folder: Path) -> tuple[dict[str, str], list[Any], str]:
+    """Name -> key of the students, what was made, the teacher's key."""
+    people = folder / "students.csv"
+    people.write_text("email,models\n" + "".join(f"s{n}@school.example,gpt-4o*\n" for n in range(STUDENTS)))
+    set_group(serving.store, "class", budget_tokens=GROUP, budget_usd=None)
+    wanted, others = read_people(people, NewKey("", Limits(budget_tokens=BUDGET), group="class"))
+    assert not others
+    made = make_keys(serving.store, wanted)
+    ((_, teacher),) = make_keys(serving.store, [NewKey("teacher", admin=True)])
+    KeyFile(folder / "keys.csv").write(made)
+    with (folder / "keys.csv").open(encoding="utf-8", newline="") as table:
+        return {row["name"]: row["key"] for row in csv.DictReader(table)}, made, teacher
+
+
+def _prompt_tokens(url: str, key: str) -> int:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+    asked = [{"role": "user", "content": "a"}]
+    usage = client.chat.completions.create(model="pebble", messages=asked, max_tokens=1).usage  # type: ignore[arg-type]
+    assert usage is not None
+    return usage.prompt_tokens
+
+
+def _read(client: Any) -> tuple[int, bool]:
+    """Ask for more than the budget has; how many tokens came before the stop, and whether it was in mid-stream."""
+    tokens = 0
     try:
-        stream = client.chat.completions.create(
-            model="gpt-4o-mini", messages=[{"role": "user", "content": "a"}], max_tokens=15, stream=True,
-            metadata={"pause": "0.002"},
-        )  # fmt: skip
-        for _ in stream:
-            words += 1
+        for _ in written(client, 15, model="gpt-4o-mini"):
+            tokens += 1
     except openai.APIError as error:
         assert error.code == "insufficient_quota"
-    return words
+        return tokens, not isinstance(error, openai.RateLimitError)
+    assert tokens == 15
+    return tokens, False
 
 
 def _the_list_holds(url: str, given: dict[str, str]) -> None:
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=given["s0@school.example"], max_retries=0)
-    try:
+    with pytest.raises(openai.PermissionDeniedError) as caught:
         client.chat.completions.create(model="pebble", messages=[{"role": "user", "content": "a"}], max_tokens=1)
-    except openai.PermissionDeniedError as error:
-        assert error.code == "model_not_allowed"
-    else:
-        raise AssertionError("a model outside the list answered")
+    assert caught.value.code == "model_not_allowed"
 
 
 def _the_page_shows_it(url: str, teacher: str, given: dict[str, str]) -> None:
     page = httpx.get(f"{url}/usage", auth=("", teacher)).text
-    assert all(name in page for name in given) and "1,000 tokens<small>100 % used" in page
+    assert all(name in page for name in given) and f"{BUDGET} tokens<small>100 % used" in page
     own = httpx.get(f"{url}/usage", auth=("", given["s1@school.example"])).text
     assert "s1@school.example" in own and "s2@school.example" not in own
 

@@ -12,18 +12,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import openai
 import pytest
-from fastapi.testclient import TestClient
+from fastapi import FastAPI, Request
 
 from groundtune.config import AliasConfig, Config, ServeConfig
 from groundtune.methods._setup import Setup
 from groundtune.retrieval.embedders import minilm
-from groundtune.serving import cl100k, encoding
 from groundtune.serving.app import create_app
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys
 from groundtune.serving.state import Serving
+from groundtune.serving.vectors import cl100k, encoding
 from groundtune.workspace import Workspace
+from live_server import live
 
 MODEL = "text-embedding-3-small"
 TEXTS = ["The ferry to Ostwick leaves at nine.", "Der Käse ist 🧀 alt.", "x"]
@@ -133,7 +137,7 @@ def test_what_is_wrong_is_named(client: Any) -> None:
     answer = client._client.post(
         f"{client.base_url}embeddings", content=b'{"model": "minilm", "input": "\\ud800"}', headers={"content-type": "application/json"}
     )  # fmt: skip
-    assert answer.status_code == 400 and "Unicode" in answer.json()["error"]["message"]
+    assert answer.status_code == 400 and "surrogate" in answer.json()["error"]["message"]
     with pytest.raises(openai.NotFoundError) as missing:
         client.embeddings.create(model="nobody", input="a")
     assert missing.value.code == "model_not_found"
@@ -142,11 +146,43 @@ def test_what_is_wrong_is_named(client: Any) -> None:
 
 
 def test_an_alias_of_another_endpoint_is_not_answered_by_our_encoder(tmp_path: Path) -> None:
-    alias = AliasConfig(model="bge-large", base_url="http://127.0.0.1:9/v1")
-    app = create_app(Serving.open(Setup(Workspace(tmp_path), Config(serve=ServeConfig(aliases={"far": alias})))))
-    for path in ("embeddings", "moderations"):
-        answer = TestClient(app).post(f"/v1/{path}", json={"model": "far", "input": "x"})
-        assert answer.status_code == 400 and answer.json()["error"]["code"] == "model_not_supported"
+    """It goes there, and what comes back is that endpoint's; who may not is refused before."""
+    seen: list[tuple[str, dict[str, Any]]] = []
+    there = FastAPI()
+
+    @there.post("/v1/{path:path}")
+    async def answer(path: str, request: Request) -> dict[str, Any]:
+        seen.append((path, await request.json()))
+        row = {"object": "embedding", "index": 0, "embedding": [1.0, 2.0]}
+        return {"object": "list", "model": "bge-large", "data": [row], "usage": {"prompt_tokens": 5, "total_tokens": 5}}
+
+    with live(there) as far:
+        alias = AliasConfig(model="bge-large", base_url=f"{far}/v1")
+        serving = Serving.open(Setup(Workspace(tmp_path), Config(serve=ServeConfig(aliases={"far": alias}))))
+        ((_, key), (_, other)) = make_keys(serving.store, [NewKey("a"), NewKey("b", limits=Limits(models=("minilm",)))])
+        with live(app := create_app(serving)) as url:
+            for path in ("embeddings", "moderations"):
+                body = {"model": "far", "input": ["x"], "dimensions": 9999}
+                told = httpx.post(f"{url}/v1/{path}", json=body, headers={"Authorization": f"Bearer {key}"})
+                assert (told.status_code, told.json()["model"], told.json()["data"][0]["embedding"]) == (
+                    200,
+                    "far",
+                    [1.0, 2.0],
+                )
+                assert seen.pop() == (path, {**body, "model": "bge-large"})
+                told = httpx.post(f"{url}/v1/{path}", json=body, headers={"Authorization": f"Bearer {other}"})
+                assert (told.status_code, told.json()["error"]["code"], seen) == (403, "model_not_allowed", [])
+            while app.state.access.in_flight:
+                time.sleep(0.01)
+    (row,) = usage.rows(serving.store)
+    assert (row["model"], row["requests"], row["prompt_tokens"], row["completion_tokens"]) == ("far", 2, 10, 0)
+
+
+def test_embeddings_and_moderations_are_counted(client: Any, serving: Serving) -> None:
+    tokens = client.embeddings.create(model=MODEL, input=TEXTS).usage.prompt_tokens
+    client.moderations.create(input="a nice day")
+    rows = {row["model"]: (row["requests"], row["prompt_tokens"]) for row in usage.rows(serving.store)}
+    assert rows == {MODEL: (1, tokens), "omni-moderation-latest": (1, 0)}
 
 
 def test_one_who_goes_away_is_not_worked_for(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 import openai
 import pytest
 
-from groundtune.serving import grader_sandbox
 from groundtune.serving.errors import ApiError
-from groundtune.serving.grader_formula import FormulaError, calculated, names_of
-from groundtune.serving.grader_requests import Multi, RunGrader, check_grader
-from groundtune.serving.grader_sandbox import GraderFault, run_python
-from groundtune.serving.grader_text import fuzzy_match, gleu, similarity
-from groundtune.serving.graders import Judgement, run_grader
+from groundtune.serving.grading import grader_sandbox
+from groundtune.serving.grading.grader_formula import FormulaError, calculated, names_of
+from groundtune.serving.grading.grader_requests import Multi, RunGrader, check_grader
+from groundtune.serving.grading.grader_sandbox import GraderFault, run_python
+from groundtune.serving.grading.grader_text import fuzzy_match, gleu, similarity
+from groundtune.serving.grading.graders import Judgement, run_grader
 
 ITEM = {"answer": "Paris", "all": ["Paris", {"name": "Lyon"}], "n": 3}
 isolated = pytest.mark.skipif(not grader_sandbox.available(), reason="this system has no Landlock and seccomp")
@@ -170,7 +170,7 @@ def test_run_and_validate(client: Any) -> None:
         "model": "m",
         "input": [{"role": "user", "content": "Score {{sample.output_text}}"}],
     }
-    with pytest.raises(openai.BadRequestError, match="not connected"):
+    with pytest.raises(openai.NotFoundError, match="does not exist"):
         graders.run(grader=model, model_sample="x")
 
 
@@ -234,7 +234,7 @@ def test_formulas_of_random_letters_never_run(monkeypatch: pytest.MonkeyPatch) -
 
 
 def python(body: str, sample: str = '{"x": 4}', *, seconds: float = 5) -> float:
-    from groundtune.serving.grader_templates import sample_of
+    from groundtune.serving.grading.grader_templates import sample_of
 
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     return run_python(
@@ -379,3 +379,18 @@ def test_a_judge_that_breaks_down() -> None:
     answer = graded(both, judge=lambda *given: Judgement("good" if "label" in given[1][-1]["content"] else "5", 3))
     assert answer["reward"] == 1.5 and answer["model_grader_token_usage_per_model"] == {"m": 6}
     assert isinstance(RunGrader.model_validate({"grader": both, "model_sample": ""}).grader, Multi)
+
+
+def test_a_judging_model_is_asked_as_the_caller(client: Any) -> None:
+    """The bundled model is no judge: what counts is that it was asked, and that its tokens are told."""
+    import openai
+
+    score = {"type": "score_model", "name": "s", "model": "gpt-4o-mini", "range": [0, 1],
+             "sampling_params": {"temperature": 0, "max_tokens": 5},
+             "input": [{"role": "user", "content": "Rate: {{sample.output_text}}"}]}  # fmt: skip
+    answer = client.post(
+        "/fine_tuning/alpha/graders/run", body={"grader": score, "model_sample": "Rome"}, cast_to=object
+    )
+    assert answer["metadata"]["token_usage"] > 5 and answer["metadata"]["sampled_model_name"] == "gpt-4o-mini"
+    with pytest.raises(openai.NotFoundError):
+        client.post("/fine_tuning/alpha/graders/run", body={"grader": {**score, "model": "nobody"}, "model_sample": "Rome"}, cast_to=object)  # fmt: skip

@@ -17,8 +17,8 @@ from groundtune.config import Config
 from groundtune.methods._setup import Setup
 from groundtune.serving import app as app_module
 from groundtune.serving.app import create_app
-from groundtune.serving.job_keeper import JobKeeper
 from groundtune.serving.state import Serving
+from groundtune.serving.tuning.job_keeper import JobKeeper
 from groundtune.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -29,9 +29,9 @@ from job_material import (
 )  # fmt: skip
 from test_job_worker import same
 
-from groundtune.serving import job_keeper, job_models
-from groundtune.serving.job_keeper import JobKeeper
-from groundtune.serving.jobs import Jobs
+from groundtune.serving.tuning import job_keeper, job_models
+from groundtune.serving.tuning.job_keeper import JobKeeper
+from groundtune.serving.tuning.jobs import Jobs
 
 CHATS = lines([chat(n) for n in range(11)])
 MANY = {"n_epochs": 50, "batch_size": 1}
@@ -43,8 +43,8 @@ import os, sys, time
 from pathlib import Path
 sys.argv = sys.argv[1:]
 mode, *rest = sys.argv
-from groundtune.serving import job_worker
-from groundtune.serving.jobs import Jobs, event
+from groundtune.serving.tuning import job_worker
+from groundtune.serving.tuning.jobs import Jobs, event
 starts = Path(rest[rest.index("--project") + 1]) / "starts.txt"
 def act(jobs, id, *, until="ended"):
     with starts.open("a") as out:
@@ -243,8 +243,8 @@ def test_a_store_that_fails_for_a_while_ends_nothing(
 
 
 def test_deleting_models(tiny_model_path: Path, tmp_path: Path) -> None:
-    from groundtune.serving import job_worker
     from groundtune.serving.errors import ApiError
+    from groundtune.serving.tuning import job_worker
 
     jobs = opened(tmp_path)
     id = job_on(jobs, CHATS, hyperparameters={"n_epochs": 1, "batch_size": 6})
@@ -302,7 +302,7 @@ def test_server_and_worker_killed_at_random_the_job_ends_in_the_same(tiny_model_
             jobs[name].serving.setup.config.model_dump_json(), encoding="utf-8"
         )
     ids = {name: job_on(own, training, training[:600].rpartition(b"\n")[0], **given) for name, own in jobs.items()}
-    from groundtune.serving import job_worker
+    from groundtune.serving.tuning import job_worker
 
     job_worker.walk(jobs["undisturbed"], ids["undisturbed"])
     rng, own, id = random.Random(3), jobs["killed"], ids["killed"]

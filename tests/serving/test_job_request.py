@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from groundtune.serving.job_request import CreateJob, resolved
+from groundtune.serving.tuning.job_request import CreateJob, resolved
 
 FILES = {"model": "pebble", "training_file": "file-1"}
 

@@ -35,11 +35,11 @@ from job_material import (
     wait_for,
 )  # fmt: skip
 
-from groundtune.serving import job_worker
 from groundtune.serving.errors import ApiError
-from groundtune.serving.job_request import CreateJob
-from groundtune.serving.jobs import ENDED, Jobs
-from groundtune.serving.store import Body
+from groundtune.serving.storage.store import Body
+from groundtune.serving.tuning import job_worker
+from groundtune.serving.tuning.job_request import CreateJob
+from groundtune.serving.tuning.jobs import ENDED, Jobs
 
 CHATS, HELD_OUT = lines([chat(n) for n in range(11)]), lines([chat(n) for n in range(30, 35)])
 
@@ -361,7 +361,7 @@ def at_step(jobs: Jobs, id: str, step: int, act: Callable[[str], Any]) -> thread
 @pytest.fixture
 def slow_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps that take long enough to be stopped between."""
-    from groundtune.serving.job_watch import JobWatch
+    from groundtune.serving.tuning.job_watch import JobWatch
 
     told = JobWatch._told
 
@@ -457,13 +457,13 @@ def test_killed_anywhere_a_job_ends_in_the_same(kind: str, tiny_model_path: Path
 
 
 KILLED_AT = {
-    "before its files are taken": "groundtune.serving.job_worker.take",
-    "files checked, not queued": "groundtune.serving.job_worker.oddities",
-    "before weights of a checkpoint are renamed": "groundtune.serving.job_watch.model_object",
-    "checkpoint known, none pruned": "groundtune.serving.job_watch.prune",
-    "weights written, result file not": "groundtune.serving.job_run.result_table",
-    "result file written, nothing known": "groundtune.serving.job_run.model_object",
-    "ended, not tidied": "groundtune.serving.job_worker.tidy",
+    "before its files are taken": "groundtune.serving.tuning.job_worker.take",
+    "files checked, not queued": "groundtune.serving.tuning.job_worker.oddities",
+    "before weights of a checkpoint are renamed": "groundtune.serving.tuning.job_watch.model_object",
+    "checkpoint known, none pruned": "groundtune.serving.tuning.job_watch.prune",
+    "weights written, result file not": "groundtune.serving.tuning.job_run.result_table",
+    "result file written, nothing known": "groundtune.serving.tuning.job_run.model_object",
+    "ended, not tidied": "groundtune.serving.tuning.job_worker.tidy",
 }
 
 

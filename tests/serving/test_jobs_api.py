@@ -11,9 +11,9 @@ import openai
 import pytest
 from job_material import chat, completion, lines, opened, preference, stop_workers, wait_for
 
-from groundtune.serving import job_keeper
-from groundtune.serving.jobs import Jobs
 from groundtune.serving.state import Serving
+from groundtune.serving.tuning import job_keeper
+from groundtune.serving.tuning.jobs import Jobs
 
 CHATS = lines([chat(n) for n in range(11)])
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from prometheus_client.parser import text_string_to_metric_families
 
 from groundtune.serving import metrics as metrics_module
-from groundtune.serving.keys import NewKey, make_keys
+from groundtune.serving.callers.keys import NewKey, make_keys
 from groundtune.serving.metrics import observe_first_token
 from groundtune.serving.request_log import where
 from groundtune.serving.state import Serving
@@ -80,9 +80,9 @@ def lines(written: pytest.LogCaptureFixture, count: int) -> list[dict[str, Any]]
         time.sleep(0.01)
 
 
-def figures(url: str) -> dict[str, float]:
+def figures(url: str, **headers: str) -> dict[str, float]:
     """``name{label=value}`` -> value, of ``/metrics``."""
-    answer = httpx.get(f"{url}/metrics")
+    answer = httpx.get(f"{url}/metrics", headers=headers)
     assert answer.headers["content-type"].startswith("text/plain; version=")
     out = {}
     for family in text_string_to_metric_families(answer.text):
@@ -94,7 +94,16 @@ def figures(url: str) -> dict[str, float]:
 
 def ask(url: str, tokens: int = 3, **headers: str) -> str:
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": f"{SECRET} two"}], "max_tokens": tokens}
-    return httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers).text
+    return httpx.post(f"{url}/v1/test/words", json=body, headers=headers).text
+
+
+def chat(url: str, tokens: int, stream: bool, **headers: str) -> str:
+    """The same of the real route, which must not end before."""
+    body = {"model": "pebble", "messages": [{"role": "user", "content": f"{SECRET} two"}], "max_tokens": tokens,
+            "logit_bias": {"0": -100}, "stream": stream, "user": "u7"}  # fmt: skip
+    answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=60)
+    assert answer.status_code == 200
+    return answer.text
 
 
 def test_figures(app: FastAPI, serving: Serving, url: str) -> None:
@@ -103,10 +112,10 @@ def test_figures(app: FastAPI, serving: Serving, url: str) -> None:
     httpx.request("BREW", f"{url}/v1/files")
     observe_first_token(app, 0.2)
     app.state.metrics.waiting.set_function(lambda: 5)
-    app.state.metrics.loaded_models.set(2)
+    app.state.metrics.loaded_models.set_function(lambda: 2)
     serving.store.add("job", {"status": "running"}, state="running")
     found = figures(url)
-    assert found["groundtune_requests_total{method=POST,route=/v1/chat/completions,status=200}"] == 2
+    assert found["groundtune_requests_total{method=POST,route=/v1/test/words,status=200}"] == 2
     assert found["groundtune_requests_total{method=GET,route=/v1/files/{file_id},status=404}"] == 2
     assert found["groundtune_requests_total{method=GET,route=(none),status=404}"] == 1
     assert sum(v for k, v in found.items() if k.startswith("groundtune_requests_total{method=(other)")) == 1
@@ -126,17 +135,38 @@ def test_figures(app: FastAPI, serving: Serving, url: str) -> None:
     assert (found["groundtune_jobs{status=running}"], found["groundtune_jobs{status=failed}"]) == (1, 0)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_real_route_is_counted_and_logged_without_its_words(
+    stream: bool, serving: Serving, url: str, written: pytest.LogCaptureFixture
+) -> None:
+    ((body, key),) = make_keys(serving.store, [NewKey("anna", admin=True)])
+    said = chat(url, 6, stream, Authorization=f"Bearer {key}")
+    (line,) = lines(written, 1)
+    assert line.pop("seconds") >= line.pop("first_token_seconds") > 0
+    assert {name: line[name] for name in ("key", "route", "status", "model", "completion_tokens", "finish_reason", "user")} == {
+        "key": body["id"], "route": "/v1/chat/completions", "status": 200, "model": "pebble", "completion_tokens": 6,
+        "finish_reason": "length", "user": "u7",
+    }  # fmt: skip
+    assert line["prompt_tokens"] > 4 and line["stream"] is stream and not {"prompt", "answer"} & set(line)
+    everything = "\n".join(record.getMessage() for record in written.records)
+    assert SECRET not in everything and "content" in said
+    found = figures(url, Authorization=f"Bearer {key}")
+    assert found["groundtune_completion_tokens_total{model=pebble}"] == 6
+    assert found["groundtune_prompt_tokens_total{model=pebble}"] == line["prompt_tokens"]
+    assert (found["groundtune_first_token_seconds_count{}"], found["groundtune_loaded_models{}"]) == (1, 1)
+
+
 def test_two_applications_count_apart(tmp_path: Path, url: str) -> None:
     ask(url)
     with live(counting_app(opened(tmp_path / "other"))) as other:
-        assert not [name for name in figures(other) if "chat/completions" in name]
+        assert not [name for name in figures(other) if "test/words" in name]
 
 
 def test_clients_cannot_make_figures_without_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_module, "MODELS", 3)
     for n in range(6):
         body = {"model": f"gpt-{n}", "messages": [{"content": "a"}], "max_tokens": 1}
-        assert "w0" in httpx.post(f"{url}/v1/chat/completions", json=body).text
+        assert "w0" in httpx.post(f"{url}/v1/test/words", json=body).text
         httpx.get(f"{url}/{n}")
     found = figures(url)
     assert len([name for name in found if name.startswith("groundtune_prompt_tokens_total")]) == 4
@@ -168,7 +198,7 @@ def test_a_line_says_who_asked_what_and_never_the_prompt(
     assert first.pop("seconds") > 0 and first.pop("time").endswith("+00:00")
     assert first.pop("request_id").startswith("req_")
     assert first == {
-        "key": body["id"], "key_name": "anna", "method": "POST", "route": "/v1/chat/completions", "status": 200,
+        "key": body["id"], "key_name": "anna", "method": "POST", "route": "/v1/test/words", "status": 200,
         "model": "gpt-4o", "prompt_tokens": 2, "completion_tokens": 3,
     }  # fmt: skip
     assert (second["route"], second["status"]) == ("/v1/files/{file_id}", 404)
@@ -205,8 +235,10 @@ def test_a_fault_is_a_500_without_what_was_in_the_request(
 def test_prompts_are_logged_where_the_config_wants_it(tmp_path: Path, written: pytest.LogCaptureFixture) -> None:
     with live(with_faults(counting_app(opened(tmp_path, log_prompts=True)))) as url:
         httpx.post(f"{url}/v1/logged", json={"prompt": SECRET})
-        (line,) = lines(written, 1)
+        chat(url, 4, True)
+        line, real = lines(written, 2)
     assert (line["prompt"], line["answer"]) == (SECRET, SECRET) and "made_up" not in line
+    assert SECRET in real["prompt"] and real["answer"]
 
 
 def test_a_client_that_went_away_is_499(url: str, written: pytest.LogCaptureFixture) -> None:

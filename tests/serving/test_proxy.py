@@ -13,22 +13,23 @@ import httpx
 import openai
 import pytest
 from counting_route import chunk, opened
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from groundtune.serving import proxy, relay, usage
-from groundtune.serving.access import Access, Caller, admit
 from groundtune.serving.app import create_app
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.access import Access, Caller
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys
 from groundtune.serving.catalog import Model
+from groundtune.serving.elsewhere import proxy, relay
+from groundtune.serving.elsewhere.relay import Passage
 from groundtune.serving.errors import ApiError
-from groundtune.serving.keys import Limits, NewKey, make_keys
-from groundtune.serving.proxy import forward
-from groundtune.serving.relay import Passage
-from groundtune.serving.state import Serving, serving_of
+from groundtune.serving.state import Serving
 from live_server import live
 
 KEY = "sk-upstream-secret-0123456789"
+#: tokens that are guessed of ``ask``'s prompt: a quarter of the letters of what is sent on but for model and stream
+GUESSED = len('{"messages": [{"role": "user", "content": "héllo 😀"}]}') // 4
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
 
@@ -109,17 +110,6 @@ class Elsewhere:
         return RedirectResponse("http://127.0.0.1:1/v1/elsewhere", 307)
 
 
-router = APIRouter(prefix="/v1")
-
-
-@router.post("/chat/completions")
-@router.post("/embeddings")
-async def relayed(request: Request, body: dict[str, Any]) -> Response:
-    model = await run_in_threadpool(serving_of(request).catalog.resolve, body["model"])
-    ticket = await run_in_threadpool(admit, request, model, 3)
-    return await forward(request, model, body, ticket)
-
-
 @pytest.fixture
 def elsewhere() -> Elsewhere:
     return Elsewhere()
@@ -144,8 +134,6 @@ def served(
         aliases["our-typo"] = {"model": "fine", "base_url": "htp://user:secret@host/v1"}
         serving = opened(tmp_path, aliases=aliases)
         app = create_app(serving)
-        app.router.routes[:] = [r for r in app.router.routes if getattr(r, "path", "") not in ("/v1/chat/completions", "/v1/embeddings")]  # fmt: skip
-        app.include_router(router)
         with live(app) as url:
             yield url, serving, app
 
@@ -179,7 +167,7 @@ def test_the_answer_comes_under_our_name_and_with_their_key(
     assert "gt-of-the-client" not in json.dumps(headers)
     assert not [name for name in headers if name.startswith(("x-stainless", "openai-"))]
     total = used(*served[1:])
-    assert (total.prompt_tokens, total.completion_tokens) == (11, 7)  # what they charge, not the 3 that we guessed
+    assert (total.prompt_tokens, total.completion_tokens) == (11, 7)  # what they charge, not what we guessed
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -197,11 +185,11 @@ def test_a_stream_comes_through_and_its_usage_only_if_asked(
     assert (total.prompt_tokens, total.completion_tokens) == (11, 7)
 
 
-def test_half_a_character_harms_nothing(elsewhere: Elsewhere, served: tuple[str, Serving, FastAPI]) -> None:
+def test_half_a_character_goes_nowhere(elsewhere: Elsewhere, served: tuple[str, Serving, FastAPI]) -> None:
     body = rb'{"model": "our-fine", "messages": [{"role": "user", "content": "\ud83d"}]}'
     answer = httpx.post(f"{served[0]}/v1/chat/completions", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 200
-    assert elsewhere.seen[0][2]["messages"][0]["content"] == "\ud83d"
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+    assert not elsewhere.seen
 
 
 def test_what_is_no_data_passes_untouched(served: tuple[str, Serving, FastAPI]) -> None:
@@ -211,10 +199,32 @@ def test_what_is_no_data_passes_untouched(served: tuple[str, Serving, FastAPI]) 
     assert '"usage"' not in text
 
 
-def test_other_routes_go_to_the_same_path_there(client: Any, elsewhere: Elsewhere) -> None:
-    with pytest.raises(openai.OpenAIError):
-        client.embeddings.create(model="our-odd", input="x")
-    assert elsewhere.seen[0][0] == "embeddings"
+def test_other_routes_go_to_the_same_path_there(
+    client: Any, elsewhere: Elsewhere, served: tuple[str, Serving, FastAPI]
+) -> None:
+    """Before anything here looks at what they ask: other endpoints may take what these models do not."""
+    asked: dict[str, dict[str, Any]] = {
+        "embeddings": {"input": [1.5], "colour": "red"},
+        "moderations": {"input": {"a": 1}},
+        "completions": {"prompt": "x", "suffix": "y"},
+        "responses": {"input": "x", "tools": [{"type": "web_search"}]},
+    }
+    for path, body in asked.items():
+        answer = client.post(f"/{path}", body={"model": "our-fine", **body}, cast_to=object)
+        assert (answer["model"], answer["usage"]) == ("our-fine", USAGE)
+        assert (elsewhere.seen[-1][0], elsewhere.seen[-1][2]) == (path, {"model": "fine", **body})
+    assert used(*served[1:]).requests == len(asked)
+    assert used(*served[1:]).tokens == 18 * len(asked)
+
+
+def test_a_name_that_is_nobodys_goes_nowhere(client: Any, elsewhere: Elsewhere) -> None:
+    for model in ("our-nothing", "\ud83d", "a\0b", "x" * 10_000):
+        content = json.dumps({"model": model, "messages": [{"role": "user", "content": "a"}]})
+        url, headers = f"{client.base_url}chat/completions", {"content-type": "application/json"}
+        answer = httpx.post(url, content=content, headers=headers)
+        expected = (400, "invalid_json") if model == "\ud83d" else (404, "model_not_found")
+        assert (answer.status_code, answer.json()["error"]["code"]) == expected
+    assert not elsewhere.seen
 
 
 def test_a_stream_that_breaks_off_ends_in_an_error(client: Any, served: tuple[str, Serving, FastAPI]) -> None:
@@ -240,7 +250,7 @@ def test_a_client_that_leaves_a_stream_closes_the_connection_behind(
     assert elsewhere.closed == 0
     stream.close()
     total = used(*served[1:])
-    assert total.prompt_tokens == 3 and 1 <= total.completion_tokens < 500
+    assert total.prompt_tokens == GUESSED and 1 <= total.completion_tokens < 500
     _until(lambda: elsewhere.closed == 1)
 
 
@@ -250,7 +260,7 @@ def test_a_client_that_leaves_while_it_waits_closes_the_connection_behind(
     with pytest.raises(openai.APITimeoutError):
         ask(client.with_options(timeout=0.5), "our-slow")
     _until(lambda: elsewhere.closed == 1)
-    assert used(*served[1:]).prompt_tokens == 3  # they were at work on it
+    assert used(*served[1:]).prompt_tokens == GUESSED  # they were at work on it
 
 
 def _until(true: Any) -> None:
@@ -309,14 +319,14 @@ def test_no_answer_in_time(client: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_budget_stops_a_stream_from_elsewhere(elsewhere: Elsewhere, served: tuple[str, Serving, FastAPI]) -> None:
     url, serving, app = served
-    ((body, key),) = make_keys(serving.store, [NewKey("a", limits=Limits(budget_tokens=13))])
+    ((body, key),) = make_keys(serving.store, [NewKey("a", limits=Limits(budget_tokens=GUESSED + 10))])
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
     got: list[str] = []
     with pytest.raises(openai.APIError) as caught:
         got.extend(part.choices[0].delta.content for part in ask(client, "our-drip", stream=True))
     assert caught.value.code == "insufficient_quota" and len(got) == 10
     used(serving, app)
-    assert usage.total_of(serving.store, body["id"]).tokens == 13
+    assert usage.total_of(serving.store, body["id"]).tokens == GUESSED + 10
     _until(lambda: elsewhere.closed == 1)  # they do not go on writing what nobody may read
 
 

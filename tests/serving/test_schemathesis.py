@@ -23,12 +23,12 @@ from groundtune.config import Config
 from groundtune.methods._setup import Setup
 from groundtune.serving import app as app_module
 from groundtune.serving.app import create_app
-from groundtune.serving.chat_request import _NOT_OFFERED as NO_CHATS
-from groundtune.serving.job_keeper import JobKeeper
-from groundtune.serving.jobs import event
-from groundtune.serving.response_request import _NOT_OFFERED as NO_RESPONSES
+from groundtune.serving.chats.chat_request import _NOT_OFFERED as NO_CHATS
+from groundtune.serving.chats.response_request import _NOT_OFFERED as NO_RESPONSES
 from groundtune.serving.state import Serving
-from groundtune.serving.store import New
+from groundtune.serving.storage.store import New
+from groundtune.serving.tuning.job_keeper import JobKeeper
+from groundtune.serving.tuning.jobs import event
 from groundtune.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from groundtune.serving.sse import event
+from groundtune.serving.generating.sse import event
 
 
 def test_an_event_is_one_line_to_every_client() -> None:

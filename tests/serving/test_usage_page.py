@@ -10,11 +10,11 @@ import httpx
 import pytest
 from counting_route import counting_app
 
-from groundtune.serving import usage
-from groundtune.serving.keys import Limits, NewKey, make_keys, revoke_key, set_group
+from groundtune.serving.callers import usage
+from groundtune.serving.callers.keys import Limits, NewKey, make_keys, revoke_key, set_group
+from groundtune.serving.callers.usage import Entry
+from groundtune.serving.callers.usage_figures import figures
 from groundtune.serving.state import Serving
-from groundtune.serving.usage import Entry
-from groundtune.serving.usage_figures import figures
 from html_page import Page
 from live_server import live
 

@@ -10,7 +10,7 @@ import pytest
 
 from groundtune.errors import WorkspaceError
 from groundtune.retrieval.bm25 import Bm25
-from groundtune.serving.vector_index import Index, read_texts, write_shard
+from groundtune.serving.vectors.vector_index import Index, read_texts, write_shard
 
 WORDS = [f"w{n}" for n in range(300)]
 

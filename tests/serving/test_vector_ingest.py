@@ -17,10 +17,10 @@ from groundtune.config import Config
 from groundtune.methods._setup import Setup
 from groundtune.serving.errors import ApiError
 from groundtune.serving.state import Serving
-from groundtune.serving.vector_ingest import Ingest
-from groundtune.serving.vector_requests import CreateFile, CreateStore
-from groundtune.serving.vector_search import search
-from groundtune.serving.vector_stores import FILE
+from groundtune.serving.vectors.vector_ingest import Ingest
+from groundtune.serving.vectors.vector_requests import CreateFile, CreateStore
+from groundtune.serving.vectors.vector_search import search
+from groundtune.serving.vectors.vector_stores import FILE
 from groundtune.workspace import Workspace
 
 TEXT = "\n\n".join(f"Berth {n} of the harbour is kept by the crew of the boat number {n}." for n in range(120))
@@ -39,7 +39,7 @@ sys.path.insert(0, sys.argv[3])
 from test_vector_ingest import WordEmbedder
 from groundtune.config import Config
 from groundtune.methods._setup import Setup
-from groundtune.serving import encoding, vector_ingest as ingest
+from groundtune.serving.vectors import encoding, vector_ingest as ingest
 from groundtune.serving.state import Serving
 from groundtune.workspace import Workspace
 
@@ -207,7 +207,7 @@ def test_a_store_deleted_while_it_is_filled(serving: Serving, caplog: pytest.Log
 
 
 def test_a_fault_of_ours_fails_one_file(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    from groundtune.serving import vector_ingest
+    from groundtune.serving.vectors import vector_ingest
 
     store = serving.vectors.create(CreateStore(file_ids=[keep(serving, "a.txt", "x"), keep(serving, "b.txt", "y")]))[
         "id"

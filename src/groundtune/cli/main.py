@@ -36,6 +36,7 @@ from groundtune.cli import (
     tune,
 )
 from groundtune.cli.bench import dataset as bench_dataset
+from groundtune.cli.bench import serve as bench_serve
 from groundtune.cli.bench import tune as bench_tune
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
 from groundtune.errors import GroundtuneError
@@ -76,6 +77,7 @@ app.add_typer(datasets, name="dataset")
 benches = typer.Typer(help="The project's own benchmarks.", no_args_is_help=True)
 benches.command("dataset")(bench_dataset.dataset)
 benches.command("tune")(bench_tune.tune)
+benches.command("serve")(bench_serve.serve)
 app.add_typer(benches, name="bench")
 
 _DISK = {

@@ -74,8 +74,8 @@ def serve(
 
 def _serve(setup: Setup) -> None:
     settings = setup.config.serve
-    from groundtune.serving.gate import is_loopback
-    from groundtune.serving.keys import all_keys, in_force
+    from groundtune.serving.callers.gate import is_loopback
+    from groundtune.serving.callers.keys import all_keys, in_force
     from groundtune.serving.state import Serving
 
     local = is_loopback(settings.host)
@@ -90,7 +90,7 @@ def _serve(setup: Setup) -> None:
         )
     line = listen(settings.host, settings.port)
     try:
-        _announce(setup, line, keys=usable, open_=not keys)
+        _announce(setup, line, systems=serving.catalog.systems(), keys=usable, open_=not keys)
         _run(serving, line)
     finally:
         line.close()
@@ -141,7 +141,7 @@ def listen(host: str, port: int) -> socket.socket:
     return line
 
 
-def _announce(setup: Setup, line: socket.socket, *, keys: int, open_: bool) -> None:
+def _announce(setup: Setup, line: socket.socket, *, systems: list[str], keys: int, open_: bool) -> None:
     from rich.markup import escape
 
     host, port = line.getsockname()[:2]
@@ -152,12 +152,14 @@ def _announce(setup: Setup, line: socket.socket, *, keys: int, open_: bool) -> N
     for name, given in settings.aliases.items():
         target = given if isinstance(given, str) else given.model + (f" at {given.base_url}" if given.base_url else "")
         say(f"  {escape(name):<24} {escape(target)}")
+    say(f"  {'Systems':<24} {escape(', '.join(systems))}")
     if settings.openai_names:
         say(f"  {'gpt-*':<24} {escape(setup.config.model)}")
         say(f"  {'text-embedding-*':<24} {escape(setup.config.index.embedder)}")
     say("  callers                  " + ("everybody on this machine: there are no keys" if open_ else f"{keys} keys"))
     say(f"  usage, figures           {url}/usage {url}/metrics")
     say(f"\n  export OPENAI_BASE_URL={url}/v1")
+    say(f"  export OPENAI_API_BASE={url}/v1     # LlamaIndex")
     say(f"  export OPENAI_API_KEY={'anything' if open_ else 'gt-...'}")
     say("\nCtrl-C stops it.")
     sys.stdout.flush()

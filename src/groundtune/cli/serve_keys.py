@@ -15,7 +15,7 @@ from groundtune.cli._common import ConfigOption, JsonOption, ProjectOption, open
 from groundtune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from groundtune.serving.store import Store
+    from groundtune.serving.storage.store import Store
 
 app = typer.Typer(help="API keys: make, list, revoke, and what each has used.", no_args_is_help=True)
 DatabaseOption = Annotated[
@@ -62,7 +62,9 @@ def create(
     expires: Annotated[
         str | None, typer.Option("--expires", help="Last day, as 2027-01-31, or time from now, as 30d or 12h.")
     ] = None,
-    admin: Annotated[bool, typer.Option("--admin", help="Sees everybody's usage on /usage.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Sees everybody's usage and objects, and may change them.")
+    ] = False,
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     database: DatabaseOption = None,
@@ -75,8 +77,8 @@ def create(
         raise ConfigError("--out goes with --csv", next_step="groundtune serve keys create --csv students.csv")
     if budget_usd is not None and not budget_usd > 0:
         raise ConfigError(f"--budget-usd {budget_usd}", expected="a number over 0")
-    from groundtune.serving.key_table import KeyFile, expires_at, patterns, read_people
-    from groundtune.serving.keys import Limits, NewKey, make_keys
+    from groundtune.serving.callers.key_table import KeyFile, expires_at, patterns, read_people
+    from groundtune.serving.callers.keys import Limits, NewKey, make_keys
 
     try:
         ends = expires_at(expires, time.time()) if expires else None
@@ -102,7 +104,7 @@ def create(
                 file.discard()
             raise
     if json:
-        from groundtune.serving.keys import shown_key
+        from groundtune.serving.callers.keys import shown_key
 
         print_json([{**shown_key(body), "key": key} for body, key in made])
     elif file:
@@ -131,7 +133,7 @@ def group(
     """Make a group of keys with a budget of their own, or give it another budget."""
     if budget_usd is not None and not budget_usd > 0:
         raise ConfigError(f"--budget-usd {budget_usd}", expected="a number over 0")
-    from groundtune.serving.keys import set_group
+    from groundtune.serving.callers.keys import set_group
 
     with store_of(project, config, database) as store:
         body = set_group(store, name, budget_tokens=budget_tokens, budget_usd=budget_usd)
@@ -149,7 +151,7 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the keys, never the keys themselves."""
-    from groundtune.serving.keys import all_keys, in_force, shown_key
+    from groundtune.serving.callers.keys import all_keys, in_force, shown_key
 
     with store_of(project, config, database) as store:
         found = all_keys(store)
@@ -180,7 +182,7 @@ def revoke(
     json: JsonOption = False,
 ) -> None:
     """Put a key out of force, from its next request on, also while the server runs."""
-    from groundtune.serving.keys import revoke_key, shown_key
+    from groundtune.serving.callers.keys import revoke_key, shown_key
 
     with store_of(project, config, database) as store:
         body = revoke_key(store, name_or_id)
@@ -198,7 +200,7 @@ def usage(
     json: JsonOption = False,
 ) -> None:
     """What each key and group has used, in requests that ended."""
-    from groundtune.serving.usage_figures import figures
+    from groundtune.serving.callers.usage_figures import figures
 
     with store_of(project, config, database) as store:
         found = figures(store, now=time.time())

@@ -13,10 +13,11 @@ import torch
 from groundtune.errors import InputError
 from groundtune.generation.vocabulary import Vocabulary
 
-#: JSON without line breaks between its parts: small models else fill pages with spaces
-#: before, between and behind tool calls; any number of spaces of any kind would be pages of them, too
-_SPACE = r"/[ \n]{0,4}/"
-_COMPACT: Any = {"whitespace_flexible": False}
+#: JSON on one line, a space behind commas and colons or none, as the model was taught it; more, and small models fill pages
+#: with white space (the separators are regular expressions)
+_COMPACT: Any = {"whitespace_flexible": False, "item_separator": ",[ ]?", "key_separator": ":[ ]?"}
+#: what may stand around a call's JSON (a line break, as a rule): JSON's own white space, in Lark; as short for the same reason
+_SPACE = r"/[ \t\r\n]{0,2}/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +27,21 @@ class Grammar:
     Attributes:
         text: in llguidance's own form.
         trigger: the constraint begins only behind this text, if the model writes it; "": at once.
+        lark, schema: what it was made of, for who reads no ``text``: a grammar, else JSON Schema.
     """
 
     text: str
     trigger: str = ""
+    lark: str = ""
+    schema: Mapping[str, Any] | None = None
 
 
 def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: str = "", again: str = "") -> Grammar:
     """JSON of a schema; of any object where it is None.
 
     Args:
-        trigger: as in :class:`Grammar`; a little white space may stand behind it.
-        end: what must stand behind the JSON, a little white space allowed between.
+        trigger: as in :class:`Grammar`; a line break or two may stand behind it.
+        end: what must stand behind the JSON, a line break or two allowed between.
         again: text behind which another such JSON may follow; "": there is only one.
 
     Raises:
@@ -46,6 +50,7 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
     import llguidance
 
     whole: Any = {"type": "object"} if schema is None else dict(schema)
+    lark = ""
     try:
         if trigger or end:
             inner = json.dumps({"x-guidance": _COMPACT, **whole})
@@ -60,7 +65,7 @@ def json_grammar(schema: Mapping[str, Any] | None, *, trigger: str = "", end: st
         fault = str(error)
     if fault:
         raise InputError(f"this JSON Schema cannot be held to: {fault.strip().splitlines()[0]}", expected="JSON Schema")
-    return Grammar(text, trigger)
+    return Grammar(text, trigger, lark, whole)
 
 
 class Constraint:

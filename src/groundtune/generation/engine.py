@@ -31,8 +31,37 @@ _PROMPT_TOKENS = 512
 _WORTH_COPYING = 8
 #: slots at the start; their number doubles
 _FIRST_SLOTS = 8
+#: share of the machine's memory, and bytes, that keys and values of one model take at most
+_CACHE_SHARE, _CACHE_BYTES = 0.25, 4 << 30
+
+
+class _Turns:
+    """A lock that is given to those who wait in the order they came: an ordinary one goes back to who just had it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: deque[threading.Event] = deque()
+        self._taken = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._taken:
+                self._taken = True
+                return
+            mine = threading.Event()
+            self._queue.append(mine)
+        mine.wait()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().set()
+            else:
+                self._taken = False
+
+
 #: all engines of a process: forward passes take turns, since each uses every core
-_TURN = threading.Lock()
+_TURN = _Turns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +81,11 @@ class Piece:
     finish: Finish | None = None
     error: Exception | None = None
     prompt: tuple[Token, ...] = ()
+
+    def with_next(self, other: Piece) -> Piece:
+        """This piece and the one behind it as one."""
+        tokens, prompt = (*self.tokens, *other.tokens), (*self.prompt, *other.prompt)
+        return Piece(self.text + other.text, tokens, other.finish, other.error, prompt)
 
 
 class Writing:
@@ -99,23 +133,25 @@ class Engine:
         model: a causal model of transformers in evaluation mode.
         tokenizer: its fast tokenizer.
         sequences: most that are written at the same time; more wait.
-        cache_bytes: most memory of keys and values.
+        cache_bytes: most memory of keys and values; default: a quarter of the machine's, at most 4 GiB.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, sequences: int = 64, cache_bytes: int = 4 << 30) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, sequences: int = 64, cache_bytes: int | None = None) -> None:
         self.model, self.tokenizer = model, tokenizer
         settings = model.config.get_text_config()
         ends = model.generation_config.eos_token_id if model.generation_config else None
         own = set(ends) if isinstance(ends, list) else {ends}
         self.vocabulary = Vocabulary(tokenizer, settings.vocab_size, {int(id) for id in own if id is not None})
         self.runner: Runner = open_runner(model)
-        self.sequences, self._cache_bytes = sequences, cache_bytes
+        self.sequences, self._cache_bytes = sequences, cache_bytes or default_cache_bytes()
         self._context = int(getattr(settings, "max_position_embeddings", 0) or 2048)
         self._slots: list[_Slot] = []
+        self._length = 0
         self._waiting: deque[Writing] = deque()
         self._active: list[Writing] = []
         self._wake = threading.Condition()
         self._closed, self._clock = False, 0
+        self.default_temperature = recommended_temperature(model.generation_config)
         self.after_step: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -153,10 +189,7 @@ class Engine:
         Raises:
             InputError: empty, longer than the context, a bias on no token, or a grammar that cannot be held to.
         """
-        if not prompt:
-            raise InputError("the prompt is empty", expected="at least one token")
-        if len(prompt) + sampling.max_tokens > self.context_tokens:
-            raise InputError(f"{len(prompt)} tokens and {sampling.max_tokens} to write are over the context", expected=f"at most {self.context_tokens}")  # fmt: skip
+        check_room(prompt, sampling, self.context_tokens)
         over = [id for id in sampling.logit_bias if not 0 <= id < self.vocabulary.size]
         if over:
             raise InputError(f"logit_bias: {over[0]} is no token", expected=f"ids below {self.vocabulary.size}")
@@ -265,8 +298,8 @@ class Engine:
     def _read(self, sequence: Writing) -> int:
         """Read a sequence's prompt into the next slot and write its first token; tokens that were read."""
         slot = len(self._active)
-        longest = max((s.needs for s in self._active), default=0)
-        self._make_room(max(longest, sequence.needs), slot + 1)
+        longest = max(s.needs for s in (*self._active, sequence))
+        self._make_room(longest, slot + 1)
         key = (sequence.adapter, sequence.salt)
         reused = 0 if sequence.sampler.sampling.prompt_logprobs else self._reuse(sequence.prompt, key, slot)
         place = self._slots[slot]
@@ -286,14 +319,21 @@ class Engine:
         return len(rest)
 
     def _make_room(self, length: int, active: int) -> None:
-        """Room for so many sequences, and for what others left as far as memory allows."""
-        wanted = max(active, len(self._slots))
-        if active > len(self._slots):
-            each = self.runner.bytes_per_token * max(length, 1)
-            affordable = self._cache_bytes // each if each else _FIRST_SLOTS
-            wanted = max(active, min(self.sequences, affordable, max(_FIRST_SLOTS, 2 * len(self._slots))))
+        """Room for so many sequences of so many tokens, and for what others left as far as memory allows."""
+        each, have = self.runner.bytes_per_token, len(self._slots)
+        needed, length = length, max(length, self._length)
+        affordable = self._cache_bytes // (each * length) if each else _FIRST_SLOTS
+        if each and active > affordable:  # room for long texts that are no longer written is given up
+            length = needed
+            affordable = self._cache_bytes // (each * length)
+        wanted = min(have, max(active, affordable)) if each else have
+        if active > wanted:
+            wanted = max(active, min(self.sequences, affordable, max(_FIRST_SLOTS, 2 * have)))
         self.runner.room(wanted, length)
-        self._slots += [_Slot() for _ in range(wanted - len(self._slots))]
+        self._length = length
+        self._slots = [*self._slots[:wanted], *(_Slot() for _ in range(wanted - have))]
+        for slot in self._slots:
+            del slot.tokens[length:]
 
     def _reuse(self, prompt: list[int], key: tuple[str | None, str], slot: int) -> int:
         """Bring the longest beginning that some slot holds into this slot; its tokens, at least one fewer than the prompt."""
@@ -388,6 +428,34 @@ class Engine:
     def _tick(self) -> int:
         self._clock += 1
         return self._clock
+
+
+def check_room(prompt: Sequence[int], sampling: Sampling, context_tokens: int) -> None:
+    """See that a prompt and what may be written behind it have room.
+
+    Raises:
+        InputError: they have not, or the prompt is empty.
+    """
+    if not prompt:
+        raise InputError("the prompt is empty", expected="at least one token")
+    if len(prompt) + sampling.max_tokens > context_tokens:
+        raise InputError(
+            f"{len(prompt)} tokens and {sampling.max_tokens} to write are over the context",
+            expected=f"at most {context_tokens}",
+        )
+
+
+def default_cache_bytes() -> int:
+    """Memory that the keys and values of one model may take on this machine."""
+    import psutil
+
+    return min(_CACHE_BYTES, int(_CACHE_SHARE * psutil.virtual_memory().total))
+
+
+def recommended_temperature(settings: Any) -> float:
+    """Of a request that names none: the model's own recommendation, else 1, as OpenAI's."""
+    own = getattr(settings, "temperature", None)
+    return 1.0 if own is None else float(own)
 
 
 def _common(left: Sequence[int], right: Sequence[int]) -> int:

@@ -37,15 +37,15 @@ class SlotCache(Cache):
         return sum(t[0, 0].numel() * t.element_size() for t in own)
 
     def room(self, slots: int, length: int) -> None:
-        """Make room for so many sequences of so many tokens; what is there stays."""
-        slots, length = max(slots, self.slots), max(length, self.length)
+        """Make room for exactly so many sequences of so many tokens; what was there stays as far as it fits."""
         if (slots, length) == (self.slots, self.length):
             return
         for tensors in (self._keys, self._values):
             for layer, old_SLHD in enumerate(tensors):
                 if old_SLHD is not None:
                     new_SLHD = old_SLHD.new_zeros(slots, length, *old_SLHD.shape[2:])
-                    new_SLHD[: old_SLHD.shape[0], : old_SLHD.shape[1]] = old_SLHD
+                    kept = (min(slots, old_SLHD.shape[0]), min(length, old_SLHD.shape[1]))
+                    new_SLHD[: kept[0], : kept[1]] = old_SLHD[: kept[0], : kept[1]]
                     tensors[layer] = new_SLHD
         self.slots, self.length = slots, length
 

@@ -24,28 +24,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from groundtune import __version__
 from groundtune.errors import GroundtuneError
-from groundtune.serving.access import Access
-from groundtune.serving.answers import Generators
 from groundtune.serving.batches import coming_batch_files
+from groundtune.serving.callers.access import Access
+from groundtune.serving.callers.gate import Gate
 from groundtune.serving.described import describe
+from groundtune.serving.elsewhere.proxy import close_client
 from groundtune.serving.errors import ApiError, bad_request, from_ours, is_full
-from groundtune.serving.gate import Gate
+from groundtune.serving.generating.answers import Generators
 from groundtune.serving.ids import new_id
-from groundtune.serving.job_keeper import JobKeeper
-from groundtune.serving.jobs import Jobs, coming_files
 from groundtune.serving.metrics import Metrics
-from groundtune.serving.proxy import close_client
 from groundtune.serving.request_log import Observed, where
 from groundtune.serving.state import Serving
+from groundtune.serving.tuning.job_keeper import JobKeeper
+from groundtune.serving.tuning.jobs import Jobs, coming_files
 
 log = logging.getLogger("groundtune.serving")
 #: modules of this package with a ``router``, below ``/v1``
 ROUTES = (
-    "files_api", "uploads", "models_api", "chat_api", "completions_api", "responses_api", "embeddings_api", "moderations_api",
-    "vector_stores_api", "jobs_api", "permissions_api", "graders_api", "batches_api",
+    "files_api", "uploads", "models_api", "chats.chat_api", "chats.completions_api", "chats.responses_api", "vectors.embeddings_api", "moderating.moderations_api",
+    "vectors.vector_stores_api", "tuning.jobs_api", "tuning.permissions_api", "grading.graders_api", "batches_api",
 )  # fmt: skip
 #: the same, below ``/``
-BESIDE = ("metrics", "usage_page")
+BESIDE = ("metrics", "callers.usage_page", "sources_page")
 
 
 def create_app(serving: Serving) -> FastAPI:
@@ -86,6 +86,14 @@ def create_app(serving: Serving) -> FastAPI:
     app.add_middleware(_Named)
     return app
 
+
+#: parts of OpenAI's API that are not here, and what to use instead
+_NOT_OFFERED = {
+    **dict.fromkeys(("assistants", "threads"), "OpenAI ended it in 2026; use /v1/responses with file_search"),
+    **dict.fromkeys(("images", "audio", "videos", "realtime"), "only text is read and written here"),
+    "evals": "OpenAI ended it in 2026; groundtune compare measures Systems on held-out questions",
+    "conversations": "use previous_response_id of /v1/responses",
+}
 
 # ---------------------------------------------------------------- errors
 
@@ -133,8 +141,11 @@ async def _invalid(request: Request, error: Any) -> JSONResponse:
 
 
 async def _http_error(request: Request, error: Any) -> JSONResponse:
+    first = request.url.path.removeprefix("/v1/").partition("/")[0]
     what = {
-        404: f"Unknown request URL: {request.method} {request.url.path}.",
+        404: f"The {first} API is not offered: {_NOT_OFFERED[first]}."
+        if first in _NOT_OFFERED
+        else f"Unknown request URL: {request.method} {request.url.path}.",
         405: f"Not allowed to {request.method} on {request.url.path}.",
     }
     code = {404: "unknown_url", 405: "method_not_supported"}.get(error.status_code)

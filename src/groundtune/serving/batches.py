@@ -18,19 +18,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 from fastapi import FastAPI
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
 
-from groundtune.serving.access import Caller
+from groundtune.serving.callers.access import Caller
+from groundtune.serving.callers.gate import caller_by_id
 from groundtune.serving.errors import ApiError, is_full
-from groundtune.serving.files import file_body
-from groundtune.serving.gate import CALLER, caller_by_id
+from groundtune.serving.generating import inside
 from groundtune.serving.state import Serving
-from groundtune.serving.store import Body, New
+from groundtune.serving.storage.files import file_body
+from groundtune.serving.storage.store import Body, New
 from groundtune.serving.strict_json import parse
 
 BATCH = "batch"
@@ -75,14 +74,14 @@ class Batches:
         try:
             while True:
                 self.wake.clear()
-                if await self._mine(lock):
+                if self._mine(lock):
                     await self._look()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.wake.wait(), _LOOK_SECONDS)
         finally:
             lock.release()
 
-    async def _mine(self, lock: FileLock) -> bool:
+    def _mine(self, lock: FileLock) -> bool:
         """Whether this server works them off: of several that share a folder one does."""
         try:
             if not lock.is_locked:
@@ -101,10 +100,7 @@ class Batches:
                         raise
                     log.error("batch %s: %s", body["id"], type(error).__name__)
                     await self._fail(body, [_fault("server_error", f"The batch failed: {type(error).__name__}.", None)])
-        except (
-            SQLAlchemyError,
-            OSError,
-        ) as error:  # a database that does not answer, a full disk: the next look goes on there
+        except (SQLAlchemyError, OSError) as error:  # a full disk, a locked database: the next look goes on there
             log.error("the batches could not be looked after: %s", type(error).__name__)
 
     # ---------------------------------------------------------------- one batch
@@ -163,8 +159,7 @@ class Batches:
                     counts["completed" if _is_good(written) else "failed"] += 1
                     stopped = await run_in_threadpool(self._note, body["id"], dict(counts))
 
-        transport = httpx.ASGITransport(app=self._inside(caller), raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None) as self._client:
+        async with inside.client(self.app, caller) as self._client:
             workers = [asyncio.create_task(one()) for _ in range(_AT_ONCE)]
             try:
                 await asyncio.gather(*workers)
@@ -172,14 +167,6 @@ class Batches:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
-
-    def _inside(self, caller: Caller | None) -> Any:
-        """The application, for requests that are a caller's though nobody shows a key."""
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            await self.app({**scope, CALLER: caller}, receive, send)
-
-        return app
 
     async def _answer(self, request: Mapping[str, Any], caller: Caller | None, body: Body) -> dict[str, Any]:
         line: dict[str, Any] = {

@@ -10,19 +10,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import Field
 
-from groundtune.serving.access import caller_of
 from groundtune.serving.batches import BATCH, ENDPOINTS, LIFE_SECONDS, OPEN, Batches
-from groundtune.serving.chat_request import Part
+from groundtune.serving.callers.access import caller_of
+from groundtune.serving.chats.chat_request import Part
 from groundtune.serving.described import gives
 from groundtune.serving.errors import bad_request, no_such
-from groundtune.serving.files import LONGEST, SHORTEST
-from groundtune.serving.job_request import Metadata
 from groundtune.serving.pages import listed
 from groundtune.serving.shapes.batches import Batch
 from groundtune.serving.shapes.parts import Listed
 from groundtune.serving.state import serving_of
-from groundtune.serving.store import Body
+from groundtune.serving.storage.files import LONGEST, SHORTEST
+from groundtune.serving.storage.store import Body
 from groundtune.serving.strict_json import Strict
+from groundtune.serving.tuning.job_request import Metadata
 
 
 @asynccontextmanager

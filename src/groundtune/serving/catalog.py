@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,10 +19,10 @@ from groundtune.config import AliasConfig
 from groundtune.errors import GroundtuneError
 from groundtune.methods._setup import ELSEWHERE, Setup
 from groundtune.methods._systems import check_system
-from groundtune.methods._tuning import artifact, read_last
+from groundtune.methods._tuning import LAST, artifact, read_last
 from groundtune.nn.checkpoints import BUNDLED
 from groundtune.serving.errors import ApiError, no_such_model
-from groundtune.serving.store import Body, Store
+from groundtune.serving.storage.store import Body, Store
 
 Kind = Literal["weights", "system", "embedder", "moderation", "remote"]
 #: letters of a model's name; names with wildcards would let any through, and usage is written down by name
@@ -72,6 +73,13 @@ class Catalog:
     def __init__(self, setup: Setup, store: Store, folder: Path) -> None:
         self.setup, self.store, self.folder = setup, store, folder
         self.started = int(time.time())
+        self._systems: list[Any] = [None, []]  # what was made when they were looked for, their names; shared by views
+
+    def of(self, store: Store) -> Catalog:
+        """The same as a view of the store sees it."""
+        view = copy(self)
+        view.store = store
+        return view
 
     # ---------------------------------------------------------------- one
 
@@ -133,19 +141,26 @@ class Catalog:
         return None
 
     def _own(self, name: str) -> Model | None:
+        if name in (self.setup.config.model, BUNDLED):
+            return self._weights(name, name)
         if name in self.systems():
             return Model(name, "system", name)
-        if name in (self.setup.config.model, BUNDLED):
-            return Model(name, "weights", self.setup.resolve(name))
         if name in (*registry.names("embedders"), self.setup.config.index.embedder):
             return Model(name, "embedder", name)
         return Model(name, "moderation", name) if name == MODERATION else None
 
+    def _weights(self, name: str, model: str) -> Model:
+        """A model by folder or name; one whose weights are not on this machine answers as the System ``prompt``."""
+        if model.startswith(ELSEWHERE):
+            return Model(name, "system", "prompt")
+        return Model(name, "weights", self.setup.resolve(model))
+
     def _aliased(self, name: str, alias: AliasConfig) -> Model | None:
         if alias.base_url:
             return Model(name, "remote", alias.model, alias=alias)
-        tuned = self.store.get("model", alias.model)
-        found = self._find(alias.model) if tuned is not None else self._own(alias.model)
+        whole = self.of(self.store.server)  # the config's aliases are for everybody, whosever the model is
+        tuned = whole.store.get("model", alias.model)
+        found = whole._find(alias.model) if tuned is not None else self._own(alias.model)
         if found is None and Path(self.setup.resolve(alias.model)).is_dir():
             found = Model(name, "weights", self.setup.resolve(alias.model))
         return Model(name, found.kind, found.target, found.adapter, alias) if found else None
@@ -155,18 +170,28 @@ class Catalog:
             return Model(name, "embedder", self.setup.config.index.embedder)
         if kind == "moderation":
             return Model(name, "moderation", MODERATION)
-        return Model(name, "weights", self.setup.resolve(self.setup.config.model))
+        return self._weights(name, self.setup.config.model)
 
     # ---------------------------------------------------------------- all
 
     def systems(self) -> list[str]:
         """Names of the project's Systems that can answer now: what they need is made."""
         made = self.setup.workspace
+        stamps = tuple(
+            _stamp(path) for path in (made.path("index"), made.path("runs"), made.path(LAST), self.setup.questions_path)
+        )
+        if self._systems[0] != stamps:
+            self._systems[:] = [stamps, self._made_systems()]
+        found: list[str] = self._systems[1]
+        return found
+
+    def _made_systems(self) -> list[str]:
+        made = self.setup.workspace
         indexed = made.manifest("index") is not None
         tuned = read_last(made)
-        names = ["prompt", *(["few_shot", "baseline"] if self.setup.questions_path.exists() else [])]
+        names = ["prompt", *(["few_shot"] if self.setup.questions_path.exists() else [])]
         if indexed:
-            names.append("rag")
+            names += ["baseline", "rag"]
         trained = [n for n in registry.names("methods") if made.manifest(artifact(n)) is not None]
         if tuned and tuned in trained:
             trained.append("tuned")
@@ -187,6 +212,13 @@ class Catalog:
                 yield shown(name, self.started, serve.organization)
         for body in self.store.all("model"):
             yield shown(body["id"], body["created_at"], serve.organization)
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _answers(name: str) -> bool:

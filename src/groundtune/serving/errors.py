@@ -36,6 +36,9 @@ class ApiError(Exception):
         code: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
+        message = message.encode(
+            "utf-8", "backslashreplace"
+        ).decode()  # a name that is quoted may hold half a character
         super().__init__(message)
         self.status, self.message, self.type, self.param, self.code = status, message, type, param, code
         self.headers = headers or {}

@@ -14,12 +14,12 @@ from starlette.datastructures import UploadFile
 from groundtune.serving.described import form, gives
 from groundtune.serving.errors import ApiError, bad_request
 from groundtune.serving.fields import nested
-from groundtune.serving.files import LONGEST, PURPOSES, SHORTEST
 from groundtune.serving.pages import listed
 from groundtune.serving.shapes.files import File
 from groundtune.serving.shapes.parts import Deleted, Listed
 from groundtune.serving.state import serving_of
-from groundtune.serving.store import Order
+from groundtune.serving.storage.files import LONGEST, PURPOSES, SHORTEST
+from groundtune.serving.storage.store import Order
 
 router = APIRouter(tags=["files"])
 _BYTES = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}

@@ -14,12 +14,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from groundtune.serving.access import Access
+from groundtune.serving.callers.access import Access
 from groundtune.serving.described import gives
-from groundtune.serving.jobs import ENDED, OPEN
 from groundtune.serving.shapes.operation import Health
-from groundtune.serving.state import serving_of
-from groundtune.serving.store import Store
+from groundtune.serving.state import server_of
+from groundtune.serving.storage.store import Store
+from groundtune.serving.tuning.jobs import ENDED, OPEN
 
 router = APIRouter(tags=["operation"])
 #: apart from the threads that requests take, which may all wait for the database
@@ -111,7 +111,7 @@ def metrics(request: Request) -> Response:
 async def healthz(request: Request) -> JSONResponse:
     """200 while the database answers, else 503; nothing about what is served, since it needs no key."""
     try:
-        await asyncio.get_running_loop().run_in_executor(_HEALTH, serving_of(request).store.count, "file")
+        await asyncio.get_running_loop().run_in_executor(_HEALTH, server_of(request.app).store.count, "file")
     except SQLAlchemyError:
         return JSONResponse({"status": "database unavailable"}, 503)
     return JSONResponse({"status": "ok"})

@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from groundtune.serving import job_models
-from groundtune.serving.answers import generators_of
 from groundtune.serving.catalog import shown
 from groundtune.serving.described import gives
+from groundtune.serving.generating.answers import generators_of
 from groundtune.serving.shapes.models import DeletedModel, Model
 from groundtune.serving.shapes.parts import Everything
 from groundtune.serving.state import serving_of
+from groundtune.serving.tuning import job_models
 
 router = APIRouter(tags=["models"])
 

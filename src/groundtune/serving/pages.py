@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from groundtune.serving.store import Page
+from groundtune.serving.storage.store import Page
 
 
 def listed(page: Page) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One JSON line in the log for each request, the figures of ``/metrics``, and faults without what was in the request.
 
-Lines go to the logger ``groundtune.serving.access``. What a route puts into ``request.state.log`` comes in, if it is one of
+Lines go to the logger ``groundtune.serving.callers.access``. What a route puts into ``request.state.log`` comes in, if it is one of
 :data:`FIELDS`, or one of :data:`PRIVATE` and ``serve.log_prompts`` is on. Queries, bodies and keys are never logged; a
 fault is logged by its class and the lines of our code it came through, since its message may hold what a client sent.
 """
@@ -18,7 +18,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from groundtune.serving.access import ANONYMOUS, Caller, Ticket
+from groundtune.serving.callers.access import ANONYMOUS, Caller, Ticket
 from groundtune.serving.errors import ApiError
 from groundtune.serving.metrics import Metrics
 

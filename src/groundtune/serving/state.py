@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from groundtune.config import ServeConfig
 from groundtune.errors import WorkspaceError
 from groundtune.methods._setup import Setup
 from groundtune.serving.catalog import Catalog
-from groundtune.serving.files import Files
-from groundtune.serving.store import Store
-from groundtune.serving.vector_stores import VectorStores
+from groundtune.serving.storage.files import Files
+from groundtune.serving.storage.owners import Scope
+from groundtune.serving.storage.store import Store
+from groundtune.serving.vectors.vector_stores import VectorStores
 
 #: the server's folder in the workspace
 FOLDER = "serving"
@@ -58,6 +59,14 @@ class Serving:
         vectors = VectorStores(setup, store, files, folder / "vector_stores")
         return cls(setup, folder, store, files, Catalog(setup, store, folder), vectors)
 
+    def of(self, scope: Scope) -> Serving:
+        """The same as somebody sees it."""
+        store = self.store.of(scope)
+        files = self.files.of(store)
+        return replace(
+            self, store=store, files=files, catalog=self.catalog.of(store), vectors=self.vectors.of(store, files)
+        )
+
     @property
     def config(self) -> ServeConfig:
         """The project's ``serve`` section."""
@@ -65,6 +74,11 @@ class Serving:
 
 
 def serving_of(request: Request) -> Serving:
-    """The server's state, of a request."""
-    found: Serving = request.app.state.serving
+    """The server's state as the caller of a request sees it: what is another's is not there. For every route."""
+    return server_of(request.app).of(request.state.caller.scope)
+
+
+def server_of(app: FastAPI) -> Serving:
+    """The whole of the server's state, for what is no caller's business."""
+    found: Serving = app.state.serving
     return found

@@ -18,12 +18,12 @@ from starlette.datastructures import UploadFile
 
 from groundtune.serving.described import form, gives
 from groundtune.serving.errors import bad_request, no_such
-from groundtune.serving.files import PURPOSES
 from groundtune.serving.files_api import check_purpose, expiry
 from groundtune.serving.ids import new_id
 from groundtune.serving.shapes.files import Upload, UploadPart
 from groundtune.serving.state import Serving, serving_of
-from groundtune.serving.store import Body
+from groundtune.serving.storage.files import PURPOSES
+from groundtune.serving.storage.store import Body
 from groundtune.serving.strict_json import Strict
 
 router = APIRouter(tags=["uploads"], route_class=Strict)
@@ -61,7 +61,7 @@ def _open(serving: Serving, id: str) -> Body:
     Raises:
         ApiError: there is none, or it is over.
     """
-    body = serving.store.get("upload", id)
+    body = serving.store.owned("upload", id)
     if body is None:
         raise no_such("Upload", id)
     if body["status"] == "pending" and body["expires_at"] <= time.time():

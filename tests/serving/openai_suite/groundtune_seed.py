@@ -107,7 +107,7 @@ def _upload(now: int) -> None:
 def _vector_stores(now: int) -> None:
     import numpy as np
 
-    from groundtune.serving.vector_index import write_shard
+    from groundtune.serving.vectors.vector_index import write_shard
 
     for store in ("vector_store_id", "vs_abc123"):
         data = _serving().folder / "vector_stores" / store / "seeded.parquet"

@@ -24,6 +24,12 @@ import typer
 from groundtune.cli._common import JsonOption, print_json, progress_bar, say
 from groundtune.errors import ConfigError
 
+#: what prompts are about, and how many are tried for one that is asked
+_SUBJECTS = (
+    "harbours", "libraries", "mountain huts", "town halls", "bakeries", "museums", "railways", "schools", "rivers", "bells",
+    "letters", "maps", "gardens", "winters", "clocks", "bridges", "ferries", "apples", "lamps", "storms",
+)  # fmt: skip
+_TRIED = 6
 #: seconds until a server must answer
 _START_SECONDS = 180
 _NAMES = {"ours": "groundtune serve", "transformers": "transformers serve", "transformers_cb": "transformers serve, continuous batching"}  # fmt: skip
@@ -54,17 +60,18 @@ def serve(
     path = model_path(model)
     tokenizer, _ = open_tokenizer(model)
     figures: dict[str, dict[str, Any]] = {name: {} for name in wanted}
+    questions = _questions(model, max(8, *levels), max_tokens)
     with ExitStack() as up, tempfile.TemporaryDirectory(prefix="groundtune-bench-") as folder:
         servers = {name: up.enter_context(_server(name, path, Path(folder))) for name in wanted}
         with progress_bar("bench serve") as report:
             done, total = 0, len(levels) * rounds * len(wanted)
             for url, _ in servers.values():
-                _turn(url, path, 2, 2, max_tokens, tokenizer)  # warm
+                _turn(url, path, 2, questions[:2], max_tokens, tokenizer)  # warm
             for level in levels:
                 turns: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
                 for _ in range(rounds):
                     for name, (url, _) in servers.items():
-                        turns[name].append(_turn(url, path, level, max(8, 2 * level), max_tokens, tokenizer))
+                        turns[name].append(_turn(url, path, level, questions[: max(8, level)], max_tokens, tokenizer))
                         done += 1
                         report(done, total)
                 for name in wanted:
@@ -149,8 +156,8 @@ def _memory(process: subprocess.Popen[bytes]) -> int:
 # ---------------------------------------------------------------- turns
 
 
-def _turn(url: str, model: str, clients: int, requests: int, max_tokens: int, tokenizer: Any) -> dict[str, Any]:
-    """So many chats; tokens a second, times to the first token, the texts."""
+def _turn(url: str, model: str, clients: int, questions: list[str], max_tokens: int, tokenizer: Any) -> dict[str, Any]:
+    """A chat for each question; tokens a second, times to the first token, the texts."""
     from groundtune.cli.bench._load import put_load
 
     bodies = [
@@ -160,11 +167,11 @@ def _turn(url: str, model: str, clients: int, requests: int, max_tokens: int, to
             "temperature": 0,
             "max_tokens": max_tokens,
         }
-        for question in _questions(requests)
+        for question in questions
     ]
     load = put_load(url, bodies, clients)
     if load.errors:
-        raise ConfigError(f"{url}: {len(load.errors)} of {requests} requests failed: {load.errors[0]}")
+        raise ConfigError(f"{url}: {len(load.errors)} of {len(questions)} requests failed: {load.errors[0]}")
     texts = [seen.text for seen in load.seen]
     tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts)
     firsts = sorted(seen.first_seconds for seen in load.seen)
@@ -172,16 +179,23 @@ def _turn(url: str, model: str, clients: int, requests: int, max_tokens: int, to
         "tokens_per_second": tokens / load.seconds,
         "first_token_seconds_p50": firsts[len(firsts) // 2],
         "first_token_seconds_p95": firsts[int(0.95 * (len(firsts) - 1))],
+        "tokens": tokens,
         "texts": texts,
     }
 
 
-def _questions(count: int) -> list[str]:
-    """Different ones, so that no answer of one is another's."""
-    subjects = ("harbour", "library", "mountain hut", "town hall", "bakery", "museum", "railway", "school")
-    return [
-        f"Write a long story about the {subjects[n % 8]} number {n}, its people and their days." for n in range(count)
-    ]
+def _questions(model: str, count: int, max_tokens: int) -> list[str]:
+    """Prompts whose greedy answers are the longest of many tried, ``max_tokens`` at best: short ones would time requests alone."""
+    import random
+
+    from groundtune.backends.local import LocalBackend
+    from groundtune.records import Message
+
+    draws, backend = random.Random(0), LocalBackend(model)
+    tried = [f"Say something about {' and '.join(draws.sample(_SUBJECTS, 3))}." for _ in range(_TRIED * count)]
+    written = backend.generate_batch([[Message("user", text)] for text in tried], max_tokens=max_tokens, batch_size=64)
+    order = sorted(range(len(tried)), key=lambda n: -written[n].usage.completion_tokens)
+    return [tried[n] for n in order[:count]]
 
 
 def _median(turns: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str, Any]:

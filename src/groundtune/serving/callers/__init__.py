@@ -1,0 +1,1 @@
+"""Who may call, how much: keys, the gate, budgets and rates, usage."""

@@ -1,0 +1,1 @@
+"""``/chat/completions``, ``/completions`` and ``/responses``."""

@@ -1,0 +1,1 @@
+"""Requests for models of other endpoints."""

@@ -1,0 +1,1 @@
+"""What the server keeps: objects in a database, the bytes of files beside it, whose they are."""
