@@ -13,13 +13,13 @@ import uvicorn
 
 
 @contextmanager
-def live(app: Any) -> Iterator[str]:
+def live(app: Any, **how: Any) -> Iterator[str]:
     """Its address, without /v1."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=3)
+        uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=3, **how)
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -169,7 +169,9 @@ def _run(serving: Serving, line: socket.socket) -> None:
     import uvicorn
 
     from groundtune.serving.app import create_app
+    from groundtune.serving.connections import Patient, raise_file_limit
 
+    Patient.most = raise_file_limit()
     log = logging.getLogger("groundtune")
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -178,7 +180,7 @@ def _run(serving: Serving, line: socket.socket) -> None:
     logging.getLogger("uvicorn.error").addHandler(handler)
     config = uvicorn.Config(
         create_app(serving), log_config=None, log_level="warning", access_log=False, server_header=False,
-        timeout_graceful_shutdown=_GRACE,
+        timeout_graceful_shutdown=_GRACE, http=Patient,
     )  # fmt: skip
     for name in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them once more when it has stopped in good order
         signal.signal(name, lambda *_: None)
