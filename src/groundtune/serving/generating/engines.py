@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from groundtune.config import ServeConfig
@@ -53,6 +54,7 @@ class _Loaded:
     engine: AnyEngine
     leases: int = 0
     used: float = 0.0
+    adapters: Counter[str] = field(default_factory=Counter)  # leases of each; "": of the base itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Engines:
     def __init__(self, *, most: int, open_engine: OpenEngine, after_step: Callable[[], None]) -> None:
         self._most, self._open_engine, self._after_step = most, open_engine, after_step
         self._loaded: dict[tuple[str, str | None], _Loaded] = {}
+        self._forgotten: set[str] = set()
         self._lock, self._opening = threading.Lock(), threading.Lock()
 
     @contextmanager
@@ -95,7 +98,14 @@ class Engines:
         finally:
             with self._lock:
                 loaded.leases -= 1
+                loaded.adapters[adapter or ""] -= 1
                 loaded.used = time.monotonic()
+                left = bool(self._forgotten) or len(self._loaded) > self._most
+            if left and self._opening.acquire(blocking=False):  # else whoever opens or ends next does it
+                try:
+                    self._let_go()
+                finally:
+                    self._opening.release()
 
     def _hold(self, model: Model) -> tuple[_Loaded, str | None]:
         base, shared = model_path(model.target), None
@@ -107,9 +117,10 @@ class Engines:
                 found = self._loaded.get(key)
                 if found:
                     found.leases += 1
+                    found.adapters[shared or ""] += 1
             if found is None:
                 self._make_room()
-                found = _Loaded(self._open_engine(base, key[1]), leases=1)
+                found = _Loaded(self._open_engine(base, key[1]), leases=1, adapters=Counter({shared or "": 1}))
                 found.engine.after_step.append(self._after_step)
                 with self._lock:
                     self._loaded[key] = found
@@ -119,6 +130,7 @@ class Engines:
                 except BaseException:
                     with self._lock:
                         found.leases -= 1
+                        found.adapters[shared] -= 1
                     raise
         return found, shared
 
@@ -133,15 +145,31 @@ class Engines:
             gone.engine.close()
 
     def forget(self, folder: str) -> None:
-        """Let go of weights or an adapter that was deleted."""
+        """Let go of weights or an adapter that was deleted, as soon as no request holds them."""
         with self._lock:
-            gone = [key for key, own in self._loaded.items() if folder in (key[0], key[1]) and not own.leases]
+            self._forgotten.add(folder)
+        with self._opening:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close what was deleted or is one too many, as far as nobody holds it; ``_opening`` is held, so nobody can begin to."""
+        with self._lock:
+            idle = sorted((own.used, str(key), key) for key, own in self._loaded.items() if not own.leases)
+            over = len(self._loaded) - self._most
+            gone = [key for n, (_, _, key) in enumerate(idle) if n < over or self._forgotten & {*key}]
             closing = [self._loaded.pop(key) for key in gone]
-            others = [own.engine for own in self._loaded.values()]
+            adapters = [
+                (own.engine, name)
+                for own in self._loaded.values()
+                for name in self._forgotten
+                if not own.adapters[name]
+            ]
+            held = {name for own in self._loaded.values() for name in own.adapters if own.adapters[name]}
+            self._forgotten &= held | {part for key in self._loaded for part in key if part}
         for loaded in closing:
             loaded.engine.close()
-        for engine in others:
-            engine.remove_adapter(folder)
+        for engine, name in adapters:
+            engine.remove_adapter(name)
 
     @property
     def load(self) -> tuple[int, int, int]:
