@@ -162,3 +162,14 @@ def test_an_upload_that_is_not_what_was_said(client: Any, serving: Serving) -> N
     with pytest.raises(openai.BadRequestError, match="is cancelled"):
         client.uploads.parts.create(opened.id, data=b"late")
     assert not list((serving.folder / "uploads").iterdir()) and not list(serving.files.folder.iterdir())
+
+
+def test_parts_of_an_upload_that_nobody_completed_go(client: Any, serving: Serving) -> None:
+    left, open_ = (client.uploads.create(filename="a", bytes=2, mime_type="a/b", purpose="batch") for _ in range(2))
+    for one in (left, open_):
+        client.uploads.parts.create(one.id, data=b"{}")
+    serving.store.change("upload", left.id, lambda _: {"expires_at": int(time.time()) - 1})
+    create_app(Serving.open(serving.setup))
+    assert [path.name for path in (serving.folder / "uploads").iterdir()] == [open_.id]
+    with pytest.raises(openai.BadRequestError, match="expired"):
+        client.uploads.complete(left.id, part_ids=[])

@@ -37,6 +37,7 @@ from groundtune.serving.request_log import Observed, where
 from groundtune.serving.state import Serving
 from groundtune.serving.tuning.job_keeper import JobKeeper
 from groundtune.serving.tuning.jobs import Jobs, coming_files
+from groundtune.serving.uploads import expire_uploads
 
 log = logging.getLogger("groundtune.serving")
 #: modules of this package with a ``router``, below ``/v1``
@@ -69,6 +70,7 @@ def create_app(serving: Serving) -> FastAPI:
     app.state.metrics = Metrics(serving.store, app.state.access)
     app.state.jobs = Jobs(serving)
     serving.files.tidy([*coming_files(serving), *coming_batch_files(serving)])
+    expire_uploads(serving)
     for name in ROUTES:
         app.include_router(import_module(f"groundtune.serving.{name}").router, prefix="/v1")
     for name in BESIDE:

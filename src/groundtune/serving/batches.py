@@ -146,7 +146,9 @@ class Batches:
         lines = _requests(self.serving.files.path(body["input_file_id"]))
         left = (request for request in lines if request["custom_id"] not in done)
         lock = asyncio.Lock()
-        stopped = False
+        stopped = await run_in_threadpool(
+            self._note, body["id"], dict(counts)
+        )  # a kill can come between a line and its note
 
         async def one() -> None:
             nonlocal stopped

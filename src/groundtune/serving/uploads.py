@@ -65,10 +65,27 @@ def _open(serving: Serving, id: str) -> Body:
     if body is None:
         raise no_such("Upload", id)
     if body["status"] == "pending" and body["expires_at"] <= time.time():
-        body = serving.store.change("upload", id, lambda _: {"status": "expired"}) or body
+        body = _expired(serving, id) or body
     if body["status"] != "pending":
         raise bad_request(f"Upload {id} is {body['status']}.", param="upload_id")
     return body
+
+
+def _expired(serving: Serving, id: str) -> Body | None:
+    def change(body: Body) -> dict[str, Any] | None:
+        return {"status": "expired"} if body["status"] == "pending" else None
+
+    body = serving.store.change("upload", id, change)
+    if body is not None and body["status"] == "expired":
+        _forget_parts(serving, id)
+    return body
+
+
+def expire_uploads(serving: Serving) -> None:
+    """Remove the parts of uploads whose hour is over and that nobody asked for since; for a start, of the whole server."""
+    for body in serving.store.all("upload", states=("pending",)):
+        if body["expires_at"] <= time.time():
+            _expired(serving, body["id"])
 
 
 def _shown(body: Body) -> Body:
@@ -113,8 +130,12 @@ def _keep_part(serving: Serving, upload_id: str, content: bytes) -> Body:
     folder = _folder(serving, upload_id)
     folder.mkdir(parents=True, exist_ok=True)
     half = folder / f"{id}.half"
-    half.write_bytes(content)
-    half.replace(folder / id)
+    try:
+        half.write_bytes(content)
+        half.replace(folder / id)
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
     body = {"object": "upload.part", "upload_id": upload_id}
     return serving.store.add("part", body, id=id, parent=upload_id)
 

@@ -18,6 +18,7 @@ from queue import Empty
 from typing import Any
 
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
 from groundtune import registry
 from groundtune.errors import GroundtuneError, InputError
@@ -156,6 +157,8 @@ class Ingest:
                 self._failed(body, "invalid_file", error.problem, target)
         except ApiError:
             self._failed(body, "invalid_file", f"File {file_id} was deleted.", target)
+        except SQLAlchemyError:  # it may answer later
+            raise
         except Exception as error:  # of a disk, of an encoder: one file is not read in, the others are
             if not self._stopping.is_set() and self._still_wanted(body):
                 log.exception("vector store %s, file %s", store_id, file_id)
