@@ -344,7 +344,7 @@ def test_routes_see_the_store_through_their_caller_alone() -> None:
         and "import" not in line
     }
     assert {name for name in found if not name.startswith(("app.py", "state.py", "vector_stores.py"))} == {
-        "metrics.py: server_of(request.app).store.count(\"file\")",
+        "metrics.py: await asyncio.get_running_loop().run_in_executor(_HEALTH, server_of(request.app).store.count, \"file\")",
         "jobs_api.py: jobs: Jobs = request.app.state.jobs",
         "batches.py: self.serving: Serving = app.state.serving",
         "vector_stores_api.py: work = Ingest(app.state.serving.vectors)",

@@ -2,7 +2,8 @@
 
 Log-probabilities are the model's own: of its logits as they are, before anything here changes them. Penalties are OpenAI's:
 a token's logit falls by ``count * frequency + (count > 0) * presence``, counts over what was written, not over the prompt.
-Nucleus sampling is Holtzman et al. (ICLR 2020), section 3.1. A seed gives the same draws whatever else is in the batch.
+Nucleus sampling is Holtzman et al. (ICLR 2020), section 3.1. A seed gives the same draws whatever else is in the batch (Gumbel-max
+sampling: an exponential race, Maddison et al., NeurIPS 2014, section 2).
 
 Legend: B rows, V vocabulary.
 """
@@ -138,7 +139,11 @@ def choose(logits_BV: torch.Tensor, samplers: Sequence[Sampler], known: int) -> 
 
 
 def _draw(logits_BV: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
-    """A draw of every row by inverting its cumulative distribution: one uniform number a token."""
+    """A draw of every row: by inverting its cumulative distribution, or, where it has a seed, by an exponential race.
+
+    A forward pass of more rows rounds differently. Added up over a vocabulary that shifts what a uniform number falls on about
+    once in a hundred draws; in a race the first is as far ahead of the second as tokens are apart.
+    """
     heat_B1 = torch.tensor([[max(_LEAST, s.sampling.temperature)] for s in samplers])
     probabilities_BV = torch.softmax(logits_BV / heat_B1, -1)
     kept_B = [s.sampling.top_p for s in samplers]
@@ -148,10 +153,15 @@ def _draw(logits_BV: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
         sorted_BV[before_BV >= torch.tensor(kept_B)[:, None].clamp(min=_LEAST)] = 0.0
         probabilities_BV = torch.zeros_like(sorted_BV).scatter_(1, order_BV, sorted_BV)
     sums_BV = probabilities_BV.double().cumsum(-1)
-    uniform_B1 = torch.tensor([[s.random.random()] for s in samplers], dtype=torch.float64)
+    uniform_B1 = torch.tensor([[s.random.random() if s.sampling.seed is None else 0.5] for s in samplers], dtype=torch.float64)  # fmt: skip
     found_B = torch.searchsorted(sums_BV, uniform_B1 * sums_BV[:, -1:], right=True)[:, 0]
     last_B = logits_BV.shape[1] - 1 - probabilities_BV.flip(-1).ne(0).int().argmax(-1)  # rounding may run past the end
-    return torch.minimum(found_B, last_B)
+    found_B = torch.minimum(found_B, last_B)
+    for b, sampler in enumerate(samplers):
+        if sampler.sampling.seed is not None:
+            waits_V = torch.from_numpy(sampler.random.standard_exponential(logits_BV.shape[1], dtype=np.float32))
+            found_B[b] = (waits_V / probabilities_BV[b]).argmin()
+    return found_B
 
 
 def prompt_choices(logits_TV: torch.Tensor, ids: Sequence[int], alternatives: int) -> list[Choice]:
