@@ -96,7 +96,7 @@ def test_another_call_may_follow(vocabulary: Vocabulary) -> None:
 
 def test_no_pages_of_white_space(vocabulary: Vocabulary) -> None:
     constraint = Constraint(json_grammar(SCHEMA, end=END), vocabulary)
-    feed(constraint, vocabulary, "\n\n\n\n")
+    feed(constraint, vocabulary, "\n\n")
     assert all(vocabulary.bytes_of(id)[:1] == b"{" for id in allowed(constraint, vocabulary))
     other = Constraint(json_grammar(SCHEMA, end=END), vocabulary)
     assert not any("\u2028".encode() in vocabulary.bytes_of(id) for id in allowed(other, vocabulary))
