@@ -41,13 +41,11 @@ SCHEMA = {
     "required": ["day", "open"], "additionalProperties": False,
 }  # fmt: skip
 TOOL = {"type": "function", "function": {"name": "look_up", "parameters": SCHEMA}}
-
-
-@pytest.fixture
 #: files that the database's pool may come to hold: fifteen connections, each a database, its log and its index
 POOLED = 45
 
 
+@pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[str, psutil.Process]]:
     port, project = free_port(), tmp_path / "project"
     project.mkdir()
