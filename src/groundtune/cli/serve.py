@@ -168,9 +168,11 @@ def _announce(setup: Setup, line: socket.socket, *, systems: list[str], keys: in
 def _run(serving: Serving, line: socket.socket) -> None:
     import uvicorn
 
+    from groundtune.nn.computing import reserve_cores
     from groundtune.serving.app import create_app
     from groundtune.serving.connections import Patient, raise_file_limit
 
+    reserve_cores()
     Patient.most = raise_file_limit()
     log = logging.getLogger("groundtune")
     handler = logging.StreamHandler()

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from groundtune.generation.runner import Runner, open_runner
 from groundtune.generation.sampling import Choice, Sampler, Sampling, choose, prompt_choices
 from groundtune.generation.vocabulary import Vocabulary
 from groundtune.generation.writing import Token, Writer
+from groundtune.nn.computing import in_turn
 
 Finish = Literal["stop", "length"]
 #: prompt tokens read between two steps of those that are writing
@@ -33,35 +33,6 @@ _WORTH_COPYING = 8
 _FIRST_SLOTS = 8
 #: share of the machine's memory, and bytes, that keys and values of one model take at most
 _CACHE_SHARE, _CACHE_BYTES = 0.25, 4 << 30
-
-
-class _Turns:
-    """A lock that is given to those who wait in the order they came: an ordinary one goes back to who just had it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._queue: deque[threading.Event] = deque()
-        self._taken = False
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._taken:
-                self._taken = True
-                return
-            mine = threading.Event()
-            self._queue.append(mine)
-        mine.wait()
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            if self._queue:
-                self._queue.popleft().set()
-            else:
-                self._taken = False
-
-
-#: all engines of a process: forward passes take turns, since each uses every core
-_TURN = _Turns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +113,7 @@ class Engine:
         ends = model.generation_config.eos_token_id if model.generation_config else None
         own = set(ends) if isinstance(ends, list) else {ends}
         self.vocabulary = Vocabulary(tokenizer, settings.vocab_size, {int(id) for id in own if id is not None})
-        self.runner: Runner = open_runner(model)
+        self.runner: Runner = in_turn(open_runner, model)
         self.sequences, self._cache_bytes = sequences, cache_bytes or default_cache_bytes()
         self._context = int(getattr(settings, "max_position_embeddings", 0) or 2048)
         self._slots: list[_Slot] = []
@@ -208,22 +179,23 @@ class Engine:
         Raises:
             InputError: none there, or none of this model.
         """
-        with self._between_steps():
+
+        def add() -> None:
             if name not in self.runner.adapters:
                 self.runner.adapters.add(name, folder)
 
+        in_turn(add)
+
     def remove_adapter(self, name: str) -> None:
         """Let go of an adapter; sequences under way must have ended."""
-        with self._between_steps():
+
+        def remove() -> None:
             self.runner.adapters.remove(name)
             for slot in self._slots[len(self._active) :]:
                 if slot.key[0] == name:
                     slot.tokens = []
 
-    @contextmanager
-    def _between_steps(self) -> Iterator[None]:
-        with _TURN:
-            yield
+        in_turn(remove)
 
     def close(self) -> None:
         """End the thread; what was under way gets an error."""
@@ -242,8 +214,7 @@ class Engine:
                 if self._closed:
                     break
             try:
-                with _TURN, torch.inference_mode():
-                    self._round()
+                in_turn(self._round)
             except (
                 BaseException
             ) as error:  # a panic in a library's Rust is none of Exception, and ends no other request
@@ -265,6 +236,7 @@ class Engine:
         for sequence in gone:
             sequence.sink(Piece(error=error))
 
+    @torch.inference_mode()
     def _round(self) -> None:
         for sequence in [s for s in self._active if s.cancelled]:
             self._leave(sequence)

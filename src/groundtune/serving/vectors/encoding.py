@@ -1,7 +1,7 @@
 """Texts to vectors for every part of the server: one slice at a time, of all who ask in turn.
 
-One thread runs the encoder (two at once would only fight over the cores), and whoever has many texts waits behind the
-others after each slice: a question is answered while a book is being read in.
+They share a thread with whatever else computes (``nn.computing``), and whoever has many texts waits behind the others after
+each slice: a question is answered while a book is being read in.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from groundtune.nn.computing import COMPUTE, in_turn
 from groundtune.nn.encoders import Vectors
 from groundtune.retrieval.embedding import Embedder
 
@@ -20,13 +20,12 @@ from groundtune.retrieval.embedding import Embedder
 SLICE = 32
 #: marks that an encoder puts around a text
 _MARKS = 2
-_TURNS = ThreadPoolExecutor(1, "groundtune-encoder")
 _WORD = re.compile(r"\s*\S+\s*")
 
 
 def embed(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     """Unit vectors, shape (len(texts), DIMENSIONS), of any thread but the event loop's."""
-    parts = [_TURNS.submit(embedder.embed, part).result() for part in _slices(texts)]
+    parts = [in_turn(embedder.embed, part) for part in _slices(texts)]
     return _stacked(parts, embedder)
 
 
@@ -37,7 +36,7 @@ async def embed_soon(embedder: Embedder, texts: Sequence[str], gone: Callable[[]
     for part in _slices(texts):
         if parts and await gone():
             return None
-        parts.append(await loop.run_in_executor(_TURNS, embedder.embed, part))
+        parts.append(await loop.run_in_executor(COMPUTE, embedder.embed, part))
     return _stacked(parts, embedder)
 
 
