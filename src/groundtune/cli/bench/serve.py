@@ -60,18 +60,19 @@ def serve(
     path = model_path(model)
     tokenizer, _ = open_tokenizer(model)
     figures: dict[str, dict[str, Any]] = {name: {} for name in wanted}
-    questions = _questions(model, max(8, *levels), max_tokens)
+    questions = _questions(model, 2 + rounds * sum(max(8, level) for level in levels), max_tokens)
     with ExitStack() as up, tempfile.TemporaryDirectory(prefix="groundtune-bench-") as folder:
         servers = {name: up.enter_context(_server(name, path, Path(folder))) for name in wanted}
         with progress_bar("bench serve") as report:
             done, total = 0, len(levels) * rounds * len(wanted)
             for url, _ in servers.values():
-                _turn(url, path, 2, questions[:2], max_tokens, tokenizer)  # warm
+                _turn(url, path, 2, questions[-2:], max_tokens, tokenizer)  # warm
             for level in levels:
                 turns: dict[str, list[dict[str, Any]]] = {name: [] for name in wanted}
                 for _ in range(rounds):
+                    asked, questions = questions[: max(8, level)], questions[max(8, level) :]  # none is asked twice
                     for name, (url, _) in servers.items():
-                        turns[name].append(_turn(url, path, level, questions[: max(8, level)], max_tokens, tokenizer))
+                        turns[name].append(_turn(url, path, level, asked, max_tokens, tokenizer))
                         done += 1
                         report(done, total)
                 for name in wanted:
@@ -194,8 +195,9 @@ def _questions(model: str, count: int, max_tokens: int) -> list[str]:
     draws, backend = random.Random(0), LocalBackend(model)
     tried = [f"Say something about {' and '.join(draws.sample(_SUBJECTS, 3))}." for _ in range(_TRIED * count)]
     written = backend.generate_batch([[Message("user", text)] for text in tried], max_tokens=max_tokens, batch_size=64)
-    order = sorted(range(len(tried)), key=lambda n: -written[n].usage.completion_tokens)
-    return [tried[n] for n in order[:count]]
+    order = sorted(range(len(tried)), key=lambda n: -written[n].usage.completion_tokens)[:count]
+    draws.shuffle(order)
+    return [tried[n] for n in order]
 
 
 def _median(turns: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str, Any]:
