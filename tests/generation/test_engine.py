@@ -187,14 +187,20 @@ def test_a_fault_of_a_step_ends_what_was_under_way_and_nothing_more(engine: Engi
 
 
 def test_a_fault_of_a_prompt_is_its_own(engine: Engine, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = engine.runner.prompt
+    read, read_many = engine.runner.prompt, engine.runner.prompts
 
     def broken(slot: int, ids: Any, *args: Any, **more: Any) -> torch.Tensor:
         if 13 in ids:
             raise ValueError("an unlucky number")
         return read(slot, ids, *args, **more)
 
+    def broken_too(first: int, rows: Any, *args: Any) -> torch.Tensor:
+        if any(13 in row for row in rows):
+            raise ValueError("an unlucky number among others")
+        return read_many(first, rows, *args)
+
     monkeypatch.setattr(engine.runner, "prompt", broken)
+    monkeypatch.setattr(engine.runner, "prompts", broken_too)
     answers = [begin(engine, [n] * 12, 30) for n in (11, 12, 13, 14)]
     ended = [answer.wait() for answer in answers]
     assert [type(answer.error) for answer in ended] == [type(None), type(None), ValueError, type(None)]

@@ -29,6 +29,8 @@ Finish = Literal["stop", "length"]
 _PROMPT_TOKENS = 512
 #: a common beginning shorter than this is read again instead of copied
 _WORTH_COPYING = 8
+#: a common beginning longer than this is waited for until another has read it
+_WORTH_WAITING = 64
 #: slots at the start; their number doubles
 _FIRST_SLOTS = 8
 #: share of the machine's memory, and bytes, that keys and values of one model take at most
@@ -246,49 +248,93 @@ class Engine:
 
     def _admit(self) -> None:
         budget = _PROMPT_TOKENS
-        while budget > 0:
-            with self._wake:
-                while self._waiting and self._waiting[0].cancelled:
-                    self._waiting.popleft()
-                if not self._waiting or not self._fits(self._waiting[0]):
-                    return
-                sequence = self._waiting.popleft()
+        while budget > 0 and (group := self._next_group()):
             try:
-                budget -= self._read(sequence)
-            except Exception as error:
-                if sequence in self._active:
-                    self._leave(sequence)
-                sequence.sink(Piece(error=error))
+                budget -= self._read(group)
+            except Exception:
+                for sequence in group:
+                    if sequence in self._active:
+                        self._leave(sequence)
+                for sequence in group:  # whose fault it is shows alone
+                    self._read_alone(sequence)
 
-    def _fits(self, sequence: Writing) -> bool:
-        if not self._active:
+    def _read_alone(self, sequence: Writing) -> None:
+        try:
+            self._read([sequence])
+        except Exception as error:
+            if sequence in self._active:
+                self._leave(sequence)
+            sequence.sink(Piece(error=error))
+
+    def _next_group(self) -> list[Writing]:
+        """Waiting sequences whose prompts are read in one forward pass, in the order they came."""
+        group: list[Writing] = []
+        rests: list[int] = []
+        with self._wake:
+            while self._waiting:
+                one = self._waiting[0]
+                if not one.cancelled:
+                    rest = len(one.prompt) - self._known(one)
+                    if not self._fits(one, group) or (group and not self._beside(one, rest, group, rests)):
+                        break
+                    group.append(one)
+                    rests.append(rest)
+                self._waiting.popleft()
+        return group
+
+    def _fits(self, sequence: Writing, group: Sequence[Writing]) -> bool:
+        others = [*self._active, *group]
+        if not others:
             return True
-        longest = max(s.needs for s in (*self._active, sequence))
-        memory = (len(self._active) + 1) * longest * self.runner.bytes_per_token
-        return len(self._active) < self.sequences and memory <= self._cache_bytes
+        longest = max(s.needs for s in (*others, sequence))
+        memory = (len(others) + 1) * longest * self.runner.bytes_per_token
+        return len(others) < self.sequences and memory <= self._cache_bytes
 
-    def _read(self, sequence: Writing) -> int:
-        """Read a sequence's prompt into the next slot and write its first token; tokens that were read."""
-        slot = len(self._active)
-        longest = max(s.needs for s in (*self._active, sequence))
-        self._make_room(longest, slot + 1)
+    def _known(self, sequence: Writing) -> int:
+        """Tokens of a prompt that some slot holds."""
         key = (sequence.adapter, sequence.salt)
-        reused = 0 if sequence.sampler.sampling.prompt_logprobs else self._reuse(sequence.prompt, key, slot)
-        place = self._slots[slot]
-        place.tokens, place.key, place.used = sequence.prompt[:reused], key, self._tick()
-        sequence.cached_tokens = reused
-        self._active.append(sequence)
-        rest, every = sequence.prompt[reused:], sequence.sampler.sampling.prompt_logprobs
-        logits = self.runner.prompt(slot, rest, reused, sequence.adapter, every=every)
-        place.tokens = list(sequence.prompt)
-        if every:
-            self._tell_prompt(sequence, logits)
-        if sequence.sampler.sampling.max_tokens == 0:
-            sequence.sink(Piece(finish="length"))
-            self._leave(sequence)
+        return max((_common(sequence.prompt, s.tokens) for s in self._slots if s.key == key), default=0)
+
+    def _beside(self, one: Writing, rest: int, group: Sequence[Writing], rests: Sequence[int]) -> bool:
+        """Whether a prompt is read with others: padding stays small, and none of them reads what this one could take over."""
+        if any(s.sampler.sampling.prompt_logprobs or not s.sampler.sampling.max_tokens for s in (one, group[0])):
+            return False
+        own = (one.adapter, one.salt)
+        shared = max((_common(one.prompt, s.prompt) for s in group if (s.adapter, s.salt) == own), default=0)
+        saved = shared - (len(one.prompt) - rest) if self.runner.can_reuse else 0
+        return saved < _WORTH_WAITING and (len(group) + 1) * max(rest, *rests) <= _PROMPT_TOKENS
+
+    def _read(self, group: Sequence[Writing]) -> int:
+        """Read prompts into the next slots and write their first tokens; tokens that were read."""
+        first = len(self._active)
+        self._make_room(max(s.needs for s in (*self._active, *group)), first + len(group))
+        starts: list[int] = []
+        for slot, sequence in enumerate(group, first):
+            key = (sequence.adapter, sequence.salt)
+            reused = 0 if sequence.sampler.sampling.prompt_logprobs else self._reuse(sequence.prompt, key, slot)
+            place = self._slots[slot]
+            place.tokens, place.key, place.used = sequence.prompt[:reused], key, self._tick()
+            sequence.cached_tokens = reused
+            starts.append(reused)
+            self._active.append(sequence)
+        rests = [s.prompt[start:] for s, start in zip(group, starts, strict=True)]
+        alone, every = group[0], group[0].sampler.sampling.prompt_logprobs
+        if len(group) == 1:
+            logits = self.runner.prompt(first, rests[0], starts[0], alone.adapter, every=every)
         else:
-            self._took(sequence, choose(logits[-1:], [sequence.sampler], self.vocabulary.known)[0])
-        return len(rest)
+            logits = self.runner.prompts(first, rests, starts, [s.adapter for s in group])
+        for slot, sequence in enumerate(group, first):
+            self._slots[slot].tokens = list(sequence.prompt)
+        if every:
+            self._tell_prompt(alone, logits)
+        if alone.sampler.sampling.max_tokens == 0:
+            alone.sink(Piece(finish="length"))
+            self._leave(alone)
+        else:
+            choices = choose(logits[-len(group) :], [s.sampler for s in group], self.vocabulary.known)
+            for sequence, choice in zip(group, choices, strict=True):
+                self._took(sequence, choice)
+        return sum(map(len, rests))
 
     def _make_room(self, length: int, active: int) -> None:
         """Room for so many sequences of so many tokens, and for what others left as far as memory allows."""
@@ -430,11 +476,13 @@ def recommended_temperature(settings: Any) -> float:
     return 1.0 if own is None else float(own)
 
 
-def _common(left: Sequence[int], right: Sequence[int]) -> int:
-    """Length of what two rows of ids begin with in common."""
-    count = 0
-    for a, b in zip(left, right, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+def _common(left: list[int], right: list[int]) -> int:
+    """Length of what two rows of ids begin with in common, found by halves: comparing slices is quick."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -45,6 +45,12 @@ class Runner(Protocol):
         """Read tokens into a slot from place ``start`` on; logits (T or 1, V) after them, all or the last."""
         ...
 
+    def prompts(
+        self, first: int, rows: Sequence[Sequence[int]], starts: Sequence[int], adapters: Sequence[str | None]
+    ) -> torch.Tensor:
+        """Read tokens into slots from the ``first`` on, each from its own place on; logits (B, V) after the last of each."""
+        ...
+
     def step(self, ids: Sequence[int], places: Sequence[int], adapters: Sequence[str | None]) -> torch.Tensor:
         """One token into each of the first slots; logits (B, V)."""
         ...
@@ -88,22 +94,46 @@ class SlotRunner:
         """See :class:`Runner`."""
         places_1T = torch.arange(start, start + len(ids))[None]
         self.adapters.use([adapter])
-        return self._forward(slot, slot + 1, torch.tensor([list(ids)]), places_1T, 0 if every else 1)[0]
+        return self._forward(slot, slot + 1, torch.tensor([list(ids)]), places_1T, places_1T, 0 if every else 1)[0]
+
+    def prompts(
+        self, first: int, rows: Sequence[Sequence[int]], starts: Sequence[int], adapters: Sequence[str | None]
+    ) -> torch.Tensor:
+        """See :class:`Runner`; shorter rows have padding on the left."""
+        self.adapters.use(adapters)
+        width, nowhere = max(map(len, rows)), self.cache.length
+        ids, places, positions = [], [], []
+        for row, start in zip(rows, starts, strict=True):
+            padding, own = width - len(row), range(start, start + len(row))
+            ids.append([*[0] * padding, *row])
+            places.append([*[nowhere] * padding, *own])
+            positions.append([*[start] * padding, *own])
+        ids_BT, places_BT, positions_BT = map(torch.tensor, (ids, places, positions))
+        return self._forward(first, first + len(rows), ids_BT, places_BT, positions_BT, 1)[:, 0]
 
     def step(self, ids: Sequence[int], places: Sequence[int], adapters: Sequence[str | None]) -> torch.Tensor:
         """See :class:`Runner`."""
         self.adapters.use(adapters)
-        return self._forward(0, len(ids), torch.tensor(ids)[:, None], torch.tensor(places)[:, None], 1)[:, 0]
+        places_B1 = torch.tensor(places)[:, None]
+        return self._forward(0, len(ids), torch.tensor(ids)[:, None], places_B1, places_B1, 1)[:, 0]
 
     @torch.inference_mode()
-    def _forward(self, low: int, high: int, ids_BT: torch.Tensor, places_BT: torch.Tensor, keep: int) -> torch.Tensor:
-        read, device = int(places_BT.max()) + 1, self.model.device
+    def _forward(
+        self,
+        low: int,
+        high: int,
+        ids_BT: torch.Tensor,
+        places_BT: torch.Tensor,
+        positions_BT: torch.Tensor,
+        keep: int,
+    ) -> torch.Tensor:
+        read, device = int(positions_BT.max()) + 1, self.model.device
         self.cache.at(low, high, places_BT.to(device), read)
-        mask_B1TL = (torch.arange(read) <= places_BT[:, :, None])[:, None]
+        mask_B1TL = (torch.arange(read) <= positions_BT[:, :, None])[:, None]
         logits: torch.Tensor = self.model(
             input_ids=ids_BT.to(device),
             attention_mask=mask_B1TL.to(device),
-            position_ids=places_BT.to(device),
+            position_ids=positions_BT.to(device),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=keep,
@@ -149,6 +179,13 @@ class SingleRunner:
             self._caches[slot] = DynamicCache(config=self.model.config) if self._cache_name else []
         return self._forward(slot, ids, 0 if every else 1)
 
+    def prompts(
+        self, first: int, rows: Sequence[Sequence[int]], starts: Sequence[int], adapters: Sequence[str | None]
+    ) -> torch.Tensor:
+        """See :class:`Runner`."""
+        own = enumerate(zip(rows, starts, adapters, strict=True), first)
+        return torch.cat([self.prompt(n, row, start, adapter, every=False) for n, (row, start, adapter) in own])
+
     @torch.inference_mode()
     def step(self, ids: Sequence[int], places: Sequence[int], adapters: Sequence[str | None]) -> torch.Tensor:
         """See :class:`Runner`."""
@@ -188,8 +225,8 @@ def _agrees(runner: SlotRunner) -> bool:
     draws = torch.Generator().manual_seed(0)
     texts = [torch.randint(0, size, (length,), generator=draws).tolist() for length in (9, 6)]
     runner.room(2, 16)
-    for slot, text in enumerate(texts):
-        runner.prompt(slot, text[:-1], 0, None, every=False)
+    runner.prompt(1, texts[1][:2], 0, None, every=False)
+    runner.prompts(0, [texts[0][:-1], texts[1][2:-1]], [0, 2], [None, None])
     found_BV = runner.step([t[-1] for t in texts], [len(t) - 1 for t in texts], [None, None])
     own = [model(input_ids=torch.tensor([t], device=model.device), use_cache=False).logits[0, -1] for t in texts]
     own_BV = torch.stack(own).float().cpu()

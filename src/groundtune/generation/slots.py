@@ -3,7 +3,7 @@
 Slot s holds one sequence's keys and values from its first token on. The sequences that are being written stand in the first
 slots, one behind the other: attention reads them without copying. What a finished sequence leaves behind stays in its slot
 until that is needed, and a prompt that begins alike takes it over (as in vLLM's and SGLang's prefix caches, by slot instead of
-by block). Legend: S slots, L tokens, H key heads, D width of a head, B rows, T new tokens of each.
+by block). Behind the last token of every slot there is a place that nobody reads, for padding. Legend: S slots, L tokens, H key heads, D width of a head, B rows, T new tokens of each.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class SlotCache(Cache):
         for tensors in (self._keys, self._values):
             for layer, old_SLHD in enumerate(tensors):
                 if old_SLHD is not None:
-                    new_SLHD = old_SLHD.new_zeros(slots, length, *old_SLHD.shape[2:])
-                    kept = (min(slots, old_SLHD.shape[0]), min(length, old_SLHD.shape[1]))
+                    new_SLHD = old_SLHD.new_zeros(slots, length + 1, *old_SLHD.shape[2:])
+                    kept = (min(slots, self.slots), min(length, self.length))
                     new_SLHD[: kept[0], : kept[1]] = old_SLHD[: kept[0], : kept[1]]
                     tensors[layer] = new_SLHD
         self.slots, self.length = slots, length
 
     def at(self, low: int, high: int, places_BT: torch.Tensor, read: int) -> None:
-        """Say which slots the next forward pass is about (low to high), where its tokens go, how many tokens it reads."""
+        """Say which slots the next forward pass is about (low to high), where its tokens go (padding: ``length``), how many it reads."""
         self._low, self._high, self._read, self._places_BT = low, high, read, places_BT
         self._rows_B1 = torch.arange(low, high)[:, None]
 
@@ -64,7 +64,7 @@ class SlotCache(Cache):
         own_SLHD = tensors[layer]
         if own_SLHD is None:
             _, heads, _, width = new_BHTD.shape
-            own_SLHD = new_BHTD.new_zeros(self.slots, self.length, heads, width)
+            own_SLHD = new_BHTD.new_zeros(self.slots, self.length + 1, heads, width)
             tensors[layer] = own_SLHD
         own_SLHD[self._rows_B1, self._places_BT] = new_BHTD.transpose(1, 2)
         return own_SLHD[self._low : self._high, : self._read].transpose(1, 2)

@@ -92,5 +92,7 @@ def _add_errors(path: str, operation: dict[str, Any], body: dict[str, Any]) -> N
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own, which this server never sends
     codes = _ELSEWHERE if _GENERATE & {*operation["tags"]} else _ERRORS if path.startswith("/v1") else _ALWAYS
+    if "{" in path:
+        codes = {**codes, 404: _ERRORS[404]}
     for code, description in codes.items():
         responses.setdefault(str(code), {"description": description, "content": body})

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 
-from groundtune.nn.computing import COMPUTE, in_turn
+from groundtune.nn.computing import in_turn, submit
 from groundtune.nn.encoders import Vectors
 from groundtune.retrieval.embedding import Embedder
 
@@ -31,12 +31,11 @@ def embed(embedder: Embedder, texts: Sequence[str]) -> Vectors:
 
 async def embed_soon(embedder: Embedder, texts: Sequence[str], gone: Callable[[], Awaitable[bool]]) -> Vectors | None:
     """As :func:`embed`, on the event loop; None where ``gone``, asked after each slice, says that nobody waits any longer."""
-    loop = asyncio.get_running_loop()
     parts: list[Vectors] = []
     for part in _slices(texts):
         if parts and await gone():
             return None
-        parts.append(await loop.run_in_executor(COMPUTE, embedder.embed, part))
+        parts.append(await asyncio.wrap_future(submit(embedder.embed, part)))
     return _stacked(parts, embedder)
 
 
