@@ -121,6 +121,14 @@ def test_a_seed_is_no_matter_of_rounding() -> None:
     assert wrong <= 1
 
 
+def test_no_seed_draws_the_impossible() -> None:
+    """Many draws over a large vocabulary of which two tokens have all the probability."""
+    row = torch.full((1, 30_000), -1e4)
+    row[0, [7, 8]] = 0.0
+    own = sampler(seed=11)
+    assert {choose(row, [own], 30_000)[0].id for _ in range(1000)} == {7, 8}
+
+
 def test_no_token_that_the_tokenizer_does_not_know() -> None:
     row = torch.zeros(1, V)
     row[0, 10:] = 50.0
