@@ -47,7 +47,7 @@ def comparable(answer: httpx.Response) -> Any:
 #: parameter -> (what stands beside it, its value, another value): the two answers differ
 CHAT_CHANGES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "model": (LATER, "pebble", "prompt"),
-    "messages": (LATER, CHAT["messages"], [{"role": "user", "content": "Who wrote the rules?"}]),
+    "messages": ({}, CHAT["messages"], [{"role": "user", "content": "What does a late book cost?"}]),
     "stream": ({}, False, True),
     "stream_options": ({"stream": True}, None, {"include_usage": True}),
     "max_tokens": ({}, 16, 1),
@@ -156,8 +156,8 @@ COMPLETION_CHANGES: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "logprobs": ({}, None, 2),
     "echo": ({}, False, True),
     "stop": ({}, None, "t"),
-    "presence_penalty": ({**LATER, "max_tokens": 60}, -2, 2),
-    "frequency_penalty": ({**LATER, "max_tokens": 60}, -2, 2),
+    "presence_penalty": ({**LATER, "max_tokens": 60, "logit_bias": {"0": -100}}, -2, 2),
+    "frequency_penalty": ({**LATER, "max_tokens": 60, "logit_bias": {"0": -100}}, -2, 2),
     "best_of": ({"temperature": 2, "seed": 1}, 1, 10),
     "logit_bias": ({}, None, {"300": 100}),
     "seed": ({"temperature": 2}, 1, 2),
