@@ -159,7 +159,9 @@ def _draw(logits_BV: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     found_B = torch.minimum(found_B, last_B)
     for b, sampler in enumerate(samplers):
         if sampler.sampling.seed is not None:
-            waits_V = torch.from_numpy(sampler.random.standard_exponential(logits_BV.shape[1]))  # in float32 one in 2^23 is 0
+            waits_V = torch.from_numpy(
+                sampler.random.standard_exponential(logits_BV.shape[1])
+            )  # in float32 one in 2^23 is 0
             found_B[b] = (waits_V / probabilities_BV[b]).nan_to_num_(torch.inf).argmin()
     return found_B
 

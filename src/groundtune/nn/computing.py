@@ -22,7 +22,7 @@ R = TypeVar("R")
 _NAME = "groundtune-compute"
 _THREAD = ThreadPoolExecutor(1, _NAME)
 #: seconds between two looks at what others use
-_LOOK_SECONDS = 0.25
+_LOOK_SECONDS = 1.0
 _team: _Team | None = None
 
 
@@ -92,5 +92,5 @@ class _Team:
 
 
 def threads_beside(others: float, cores: int, most: int) -> int:
-    """Threads that compute together where other programs keep so many cores busy; one core counts as taken from a half on."""
-    return max(1, min(most, cores - int(others + 0.5)))
+    """Threads that compute together where other programs keep so many cores busy; a core counts as taken from 0.55 on (beside two that spin, a busy program gets two thirds)."""
+    return max(1, min(most, cores - int(others + 0.45)))
