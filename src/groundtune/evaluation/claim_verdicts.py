@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from groundtune.dataset.prompts import abstains, numbered
-from groundtune.dataset.reading import sentences
 from groundtune.evaluation.claims import Evidence
 from groundtune.evaluation.prompt_files import PromptFile, shipped
 from groundtune.records import Generation
 
 _VERDICT = re.compile(
     r"\b(?:(?P<nee>nee|not enough (?:evidence|info(?:rmation)?)|insufficient|unknown|cannot be (?:determined|assessed))"
-    r"|(?P<no>false|untrue|incorrect|refute[sd]?|contradict(?:s|ed)?|not (?:true|correct|supported)|no)"
-    r"|(?P<yes>true|correct|support(?:s|ed)?|yes))\b",
+    r"|(?P<no>false|untrue|incorrect|refute[sd]?|contradict(?:s|ed)?|not (?:true|correct|supported)|no(?=\s*(?:[.,;:!]|$)))"
+    r"|(?P<yes>true|correct|support(?:s|ed)?|yes))(?!\w)",
     re.IGNORECASE,
 )
 

@@ -166,7 +166,9 @@ def choose_threshold(distances: Sequence[float], has_evidence: Sequence[bool]) -
 
 def found_threshold(train: Sequence[Claim], evidence: Sequence[Sequence[Evidence]]) -> float | None:
     """:func:`choose_threshold` on training claims and what was found for them."""
-    rows = [(min(e.distance for e in found), c.label != "NEE") for c, found in zip(train, evidence, strict=True) if found]
+    rows = [
+        (min(e.distance for e in found), c.label != "NEE") for c, found in zip(train, evidence, strict=True) if found
+    ]
     return choose_threshold([distance for distance, _ in rows], [has for _, has in rows])
 
 
