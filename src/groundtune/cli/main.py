@@ -31,6 +31,7 @@ from groundtune.cli import (
     index,
     ingest,
     init,
+    judge,
     list_,
     plan,
     pretrain,
@@ -63,6 +64,7 @@ app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("gate")(gate.gate)
+app.command("judge")(judge.judge)
 app.command("claims")(claims.claims)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
