@@ -177,6 +177,45 @@ class CompareConfig(_Part):
     usd_per_hour: float = Field(0.10, ge=0, description="price of this machine, for cost per 1,000 questions")
 
 
+class ClaimsConfig(_Part):
+    """The claims lesson of `groundtune claims`."""
+
+    file: str = Field("claims.jsonl", description="claims with their labels True, False or NEE")
+    nearest: int = Field(3, ge=1, le=50, description="passages shown with a claim; the published lesson's three")
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="passages at this cosine distance or farther are left out; default: chosen on the claims of the split train",
+    )
+    max_tokens: int = Field(8, ge=1, description="most tokens of a verdict")
+
+
+class JudgeConfig(_Part):
+    """The language model that judges answers, once `groundtune judge` found that it agrees with people."""
+
+    model: str | None = Field(None, description="as `model`: openai:MODEL@URL, a folder, pebble; default: no judge")
+    rubric: str = Field("correct", description="correct, quality, pair, or a file of your own")
+    least_kappa: float = Field(
+        0.4,
+        ge=-1,
+        le=1,
+        description="the judge is believed where the lower end of its kappa's 95 % interval reaches this; 0.4: moderate agreement (Landis and Koch 1977)",
+    )
+    least_labels: int = Field(30, ge=2, description="fewest human labels to measure agreement on")
+    max_tokens: int = Field(200, ge=1, description="most tokens of a judge's reply")
+
+
+class GateConfig(_Part):
+    """What `groundtune gate` holds a change against."""
+
+    baseline: str = Field("groundtune-baseline.json", description="the stored scores, to be committed")
+    metrics: tuple[str, ...] = Field(
+        ("token_f1", "recall_at_5", "abstention_accuracy"), description="scores that must not drop"
+    )
+    alpha: float = Field(0.05, gt=0, lt=1, description="a drop counts where its p-value, corrected by Holm, lies below")
+
+
 class AliasConfig(_Part):
     """What answers to a name of the API."""
 
@@ -244,6 +283,9 @@ class Config(_Part):
     tune: TuneConfig = TuneConfig()
     scratch: ScratchConfig = ScratchConfig()
     compare: CompareConfig = CompareConfig()
+    claims: ClaimsConfig = ClaimsConfig()
+    judge: JudgeConfig = JudgeConfig()
+    gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
 
 

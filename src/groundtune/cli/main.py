@@ -20,15 +20,18 @@ import typer
 from groundtune.cli import (
     ask,
     chat,
+    claims,
     compare,
     demo,
     doctor,
     evaluate,
     export,
     forget,
+    gate,
     index,
     ingest,
     init,
+    judge,
     list_,
     plan,
     pretrain,
@@ -60,6 +63,9 @@ app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("gate")(gate.gate)
+app.command("judge")(judge.judge)
+app.command("claims")(claims.claims)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)
