@@ -53,10 +53,12 @@ class Vocabulary:
 
     Args:
         counts: word -> how often it stands there, as :func:`count_words` gives it.
+        listed: also cut into the common words of words.toml, each worth as much as one that stands there once.
     """
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
+    def __init__(self, counts: Mapping[str, int], *, listed: bool = True) -> None:
         self.counts = counts
+        self._common = _parts() if listed else frozenset()
         self._parts: dict[str, tuple[str, ...]] = {}
 
     def parts(self, word: str) -> tuple[str, ...]:
@@ -88,7 +90,7 @@ class Vocabulary:
     def _known(self, piece: str) -> tuple[str, int] | None:
         """The most frequent known word that a piece may stand for, with its frequency."""
         forms = [piece.removesuffix(ending) for ending in _ADDED if piece.endswith(ending)] + [piece + e for e in _LOST]
-        found = [(self.counts.get(f, 0) + (f in _parts()), f) for f in forms if len(f) >= PART]
+        found = [(self.counts.get(f, 0) + (f in self._common), f) for f in forms if len(f) >= PART]
         count, form = max(found, default=(0, ""))
         return (form, count) if count else None
 
