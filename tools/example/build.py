@@ -1,4 +1,4 @@
-"""Builds the shipped example: renders the documents, writes the question set, checks the rules of README.md.
+"""Builds the shipped example: renders the documents, writes the questions and claims, checks the rules of README.md.
 
 ``python tools/example/build.py`` checks and rebuilds everything (nothing is written where a check fails);
 ``--check source/part_a`` checks one part and writes nothing.
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pypdfium2
+from claims import check_claims, claim_rows, read_claims
 from questions import NEAR_COPY, WORD, Fact, Part, held_out_facts, opening, overlap, read_part, rows, same_side
 from render import PAGE_BREAK, cells, render, shipped_name
 
@@ -229,7 +230,7 @@ def write(files: dict[Path, bytes]) -> None:
         stale.unlink()
     for path, content in files.items():
         path.write_bytes(content)
-    print(f"wrote {len(files) - 1} documents and their questions to {folder.parent}")
+    print(f"wrote {len(files)} files to {folder.parent}")
 
 
 def main() -> int:
@@ -251,9 +252,14 @@ def main() -> int:
     check_questions(checks, parts)
     lines: list[dict[str, Any]] = []
     german: dict[Path, bytes] = {}
+    stated: list[dict[str, Any]] = []
     if not only:
         lines = list(rows(parts, held_out_facts([fact for part in parts for fact in part.facts])))
         check_whole(checks, parts, rendered, lines)
+        claims = read_claims(HERE / "source" / "claims.yaml")
+        for name, failures, note in check_claims(claims, [fact for part in parts for fact in part.facts]):
+            checks.report(name, failures, note)
+        stated = [] if checks.failures else list(claim_rows(claims, [fact for part in parts for fact in part.facts]))
         checks.report(
             "rendered twice, the same bytes",
             [p.name for part in parts for p in part.documents if render(p) != rendered[shipped_name(p)]],
@@ -265,8 +271,11 @@ def main() -> int:
         print(f"\n{len(checks.failures)} failures:", *checks.failures, sep="\n  ", file=sys.stderr)
         return 1
     if not only:
-        questions = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-        write({TARGET / "questions.jsonl": questions} | {TARGET / "documents" / n: c for n, c in rendered.items()})
+        texts = {
+            TARGET / name: "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written).encode()
+            for name, written in (("questions.jsonl", lines), ("claims.jsonl", stated))
+        }
+        write(texts | {TARGET / "documents" / name: content for name, content in rendered.items()})
         write(german)
     return 0
 
