@@ -99,7 +99,9 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = [(m.lastgroup or "", m[m.lastgroup or 0], m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text)]
+        self._tokens = [
+            (m.lastgroup or "", m[m.lastgroup or 0], m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text)
+        ]
         self._at = 0
 
     def whole(self) -> Filter:
@@ -132,7 +134,7 @@ class _Parser:
     def _test(self) -> Filter:
         kind, field, _ = self._peek()
         if kind != "word" or field.lower() not in FIELDS:
-            near = did_you_mean(field, list(FIELDS)) if kind == "word" else ""
+            near = did_you_mean(field, list(FIELDS), cutoff=0.5) if kind == "word" else ""
             raise self._fault(f"a field: {', '.join(FIELDS)}{f'; {near}' if near else ''}")
         field = field.lower()
         self._at += 1
@@ -188,4 +190,6 @@ class _Parser:
     def _fault(self, expected: str) -> InputError:
         kind, text, at = self._peek()
         place = "its end" if kind == "end" else f"character {at + 1}, at {text[:20]!r}"
-        return InputError(f"filter {self._text[:200]!r}: not understood at {place}", expected=expected, next_step=_EXAMPLE)
+        return InputError(
+            f"filter {self._text[:200]!r}: not understood at {place}", expected=expected, next_step=_EXAMPLE
+        )

@@ -30,7 +30,19 @@ from groundtune.retrieval.stores._entry import (
 )
 from groundtune.workspace import write_json
 
-__all__ = ["Entry", "Options", "Store", "build", "change", "copy", "copy_without", "remove", "replace", "sweep"]
+__all__ = [
+    "Entry",
+    "Options",
+    "Store",
+    "build",
+    "change",
+    "copy",
+    "copy_without",
+    "remove",
+    "replace",
+    "sweep",
+    "take_over",
+]
 
 _OPTIONS = "options.json"
 _SENTENCE_COLUMNS = ["chunk_id", "position", "sentence", "vector", "context_vector"]
@@ -65,8 +77,13 @@ def copy(folder: Path, target: Path) -> None:
     shutil.copytree(folder, target, copy_function=linked)
 
 
+def take_over(folder: Path, target: Path) -> None:
+    """A store to be changed that takes this one's place afterwards: a copy, since the folder is exchanged as a whole."""
+    copy(folder, target)
+
+
 def change(folder: Path, *, delete: Sequence[str] = (), batches: Iterable[Sequence[Entry]] = ()) -> int:
-    """Take documents (by id) out of a store and add entries; returns the number of chunks then held."""
+    """Take documents (by id) out of a store and add entries, of ids that it does not hold; returns the chunks held."""
     database = _connect(folder)
     for name in ("chunks", "sentences"):
         table = database.open_table(name)
@@ -246,7 +263,9 @@ class Store:
             if column != "terms"
         }
 
-    def near_chunks(self, vector: Any, k: int, document: str | None = None, *, where: Filter | None = None) -> list[str]:
+    def near_chunks(
+        self, vector: Any, k: int, document: str | None = None, *, where: Filter | None = None
+    ) -> list[str]:
         """Ids of the ``k`` chunks nearest to a vector, nearest first; only of ``document`` and ``where`` if given."""
         return self._near("chunks", "vector", vector, k, document, where)
 
@@ -284,9 +303,11 @@ class Store:
         out = {}
         for row, vector in zip(table.drop_columns(["vector"]).to_pylist(), vectors, strict=True):
             of_it = sorted(of_chunk.get(row["chunk_id"], []))
-            at = np.array([n for _, n, _ in of_it], dtype=int)
+            places = np.array([n for _, n, _ in of_it], dtype=int)
             sentences = [s for _, _, s in of_it]
-            out[row["chunk_id"]] = Entry(as_chunk(row), row["search_text"], vector, sentences, alone[at], behind[at])
+            out[row["chunk_id"]] = Entry(
+                as_chunk(row), row["search_text"], vector, sentences, alone[places], behind[places]
+            )
         return out
 
     def chunks(self) -> Iterator[Chunk]:
@@ -294,7 +315,9 @@ class Store:
         for row in self._chunks.search().select(list(CHUNK_COLUMNS)).limit(None).to_list():
             yield as_chunk(row)
 
-    def _near(self, name: str, column: str, vector: Any, k: int, document: str | None, where: Filter | None) -> list[str]:
+    def _near(
+        self, name: str, column: str, vector: Any, k: int, document: str | None, where: Filter | None
+    ) -> list[str]:
         table = self._chunks if name == "chunks" else self._sentences
         query = table.search(vector, vector_column_name=column).distance_type("cosine")
         lists = self._indexed.get((name, column))
