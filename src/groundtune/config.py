@@ -54,13 +54,32 @@ class CrawlConfig(_Part):
 class IndexConfig(_Part):
     """How documents are cut, embedded and stored."""
 
+    chunker: str = Field(
+        "sentence",
+        description="how documents are cut: sentence (runs of whole sentences), fixed, structure, semantic (embeds every sentence once more)",
+    )
     chunk_tokens: int = Field(200, ge=16, le=2000, description="longest chunk, in word pieces of the embedder")
-    overlap_tokens: int = Field(25, ge=0, description="tokens that neighbouring chunks of one section share")
+    overlap_tokens: int = Field(
+        25, ge=0, description="tokens that neighbouring chunks of one section share (sentence, fixed)"
+    )
     embedder: str = Field(
         "minilm",
-        description="what turns text into vectors: minilm, tuned (by `groundtune tune --method embedder`), a sentence-transformers folder or name",
+        description="what turns text into vectors: minilm, minilm_int8 (twice the speed, near vectors), tuned (by `groundtune tune --method embedder`), a sentence-transformers folder or name, openai:MODEL[@URL]",
     )
-    store: str = Field("lance", description="where vectors and full text are kept: lance")
+    sentences: Literal["embedded", "pooled"] = Field(
+        "embedded",
+        description="sentences' vectors: embedded on their own and behind their headings, or pooled from their chunk's tokens (a third of the work; the best passage is first a little less often)",
+    )
+    store: str = Field("lance", description="where vectors and full text are kept: lance, pgvector")
+    database: str | None = Field(
+        None,
+        description="address for pgvector, as in postgresql://user:${PASSWORD}@host/name; ${NAME} is taken from the environment",
+    )
+    approximate_from: int = Field(
+        200_000,
+        ge=0,
+        description="vectors of one kind from which search is approximate (at least 99 of 100 nearest are found); 0: never",
+    )
 
 
 class RetrievalConfig(_Part):
