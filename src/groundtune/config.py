@@ -96,8 +96,17 @@ class RetrievalConfig(_Part):
         le=5,
         description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
     )
+    text_weight_foreign: float = Field(
+        0.6,
+        ge=0,
+        le=5,
+        description="the same for questions in a language that the embedder does not know (minilm's is English); 0.6 is best on the German example's training questions",
+    )
     feedback: int = Field(
-        0, ge=0, le=50, description="best chunks that the question's vector is moved towards for a second search; 0: none"
+        0,
+        ge=0,
+        le=50,
+        description="best chunks that the question's vector is moved towards for a second search; 0: none",
     )
     smoothing: float = Field(
         0.0,

@@ -142,8 +142,18 @@ def question_terms(question: str, languages: Sequence[str], vocabulary: Vocabula
     """
     wanted = list(dict.fromkeys(map(known, languages))) or [DEFAULT]
     if len(wanted) > 1:
-        question = content_words(question, _spoken(question, wanted))
+        question = content_words(question, spoken(question, wanted))
     return list(dict.fromkeys(t for language in wanted for t in terms(question, language, vocabulary)))
+
+
+def spoken(question: str, languages: Sequence[str]) -> Sequence[str]:
+    """Which of these languages a question is of, as a list of one; all of them where it seems to be none of them."""
+    if len(languages) < 2:
+        return languages
+    from groundtune.ingest.language import language_of
+
+    asked, _ = language_of(question)
+    return [asked] if asked in languages else languages
 
 
 def content_words(text: str, languages: Sequence[str] = (DEFAULT,)) -> str:
@@ -172,14 +182,6 @@ def is_stop(word: str, language: str) -> bool:
 
 def _is_form_of(word: str, words: frozenset[str]) -> bool:
     return any(word.removesuffix(ending) in words for ending in _ADDED if word.endswith(ending))
-
-
-def _spoken(question: str, languages: Sequence[str]) -> Sequence[str]:
-    """The language that a question is of, as a list of one; all of these where it is none of them."""
-    from groundtune.ingest.language import language_of
-
-    asked, _ = language_of(question)
-    return [asked] if asked in languages else languages
 
 
 def _folded(word: str) -> str:
