@@ -91,3 +91,16 @@ def test_a_multilingual_embedder_is_one_name_away(tmp_path: Path) -> None:
     retriever = Retriever(workspace.path("index"), config, RetrievalConfig(mode="vector", top_k=1), embedder)
     hits = retriever.retrieve(FILES["hafen.txt"])
     assert [hit.chunk.document for hit in hits] == ["hafen.txt"]  # nearest to itself
+
+
+def test_shared_words_weigh_more_in_a_language_the_embedder_does_not_know(built: Workspace) -> None:
+    def best(question: str, weight: float) -> float:
+        config = RetrievalConfig(top_k=1, text_weight=0.1, text_weight_foreign=weight)
+        return Retriever(built.path("index"), IndexConfig(), config).retrieve(question)[0].score
+
+    german, english = (
+        "Was gilt auf den Fähren für ein Fahrrad, das an der Reling steht?",
+        "Do the ferries carry bicycles?",
+    )
+    assert best(german, 2.0) == pytest.approx(best(german, 0.5) + 1.5, abs=1e-4)  # the best chunk by words counts as 1
+    assert best(english, 2.0) == best(english, 0.5)
