@@ -22,6 +22,7 @@ from groundtune.config import IndexConfig, RetrievalConfig
 from groundtune.dataset.reading import STOP_WORDS
 from groundtune.records import Chunk, Source
 from groundtune.retrieval.embedding import Embedder
+from groundtune.retrieval.restricted import restricted
 
 RRF_K = 60
 #: of the chunk's similarity, its best sentence's alone and behind its headings, and BM25 relative to the best
@@ -79,7 +80,7 @@ class Retriever:
     ) -> None:
         self.config = config
         self.embedder: Any = embedder or registry.get("embedders", index.embedder)
-        self.store = registry.get("stores", index.store).Store(folder / "store")
+        self.store = restricted(registry.get("stores", index.store).Store(folder / "store"), config.where)
         self._vectors: dict[str, Any] = {}
 
     def embed_all(self, texts: list[str]) -> None:
