@@ -133,6 +133,10 @@ class RetrievalConfig(_Part):
         le=1,
         description="confidence below which a question is refused; default: what `groundtune calibrate` chose, else none",
     )
+    where: str | None = Field(
+        None,
+        description="condition on the chunks that are looked at, as in media_type = 'pdf' and page <= 3; fields: document, page, row, heading, media_type, language",
+    )
     context_tokens: int = Field(
         800, ge=16, description="most passage tokens put into the prompt; never over half of the model's context"
     )

@@ -40,6 +40,8 @@ from groundtune.cli import (
     tune,
 )
 from groundtune.cli.bench import dataset as bench_dataset
+from groundtune.cli.bench import index as bench_index
+from groundtune.cli.bench import query as bench_query
 from groundtune.cli.bench import serve as bench_serve
 from groundtune.cli.bench import tune as bench_tune
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
@@ -84,6 +86,8 @@ datasets.command("cost")(cost.cost)
 app.add_typer(datasets, name="dataset")
 benches = typer.Typer(help="The project's own benchmarks.", no_args_is_help=True)
 benches.command("dataset")(bench_dataset.dataset)
+benches.command("index")(bench_index.index)
+benches.command("query")(bench_query.query)
 benches.command("tune")(bench_tune.tune)
 benches.command("serve")(bench_serve.serve)
 app.add_typer(benches, name="bench")

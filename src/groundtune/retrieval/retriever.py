@@ -40,6 +40,7 @@ from groundtune.retrieval.hits import (
 )
 from groundtune.retrieval.refusal import Calibration
 from groundtune.retrieval.reranking import Reranker, reranked
+from groundtune.retrieval.restricted import restricted
 from groundtune.retrieval.stores._entry import Terms
 from groundtune.retrieval.words import content_words, spoken
 
@@ -102,7 +103,7 @@ class Retriever:
     ) -> None:
         self.config = config
         self.embedder: Any = embedder or registry.get("embedders", index.embedder)
-        self.store = registry.get("stores", index.store).Store(folder / "store")
+        self.store = restricted(registry.get("stores", index.store).Store(folder / "store"), config.where)
         self.reranker = reranker
         self.calibration = calibration or Calibration()
         self._vectors: dict[str, Any] = {}

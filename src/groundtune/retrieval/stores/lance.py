@@ -224,7 +224,7 @@ def _finish(folder: Path) -> None:
             for column in columns:
                 lists = max(2, rows // _LIST_ROWS)
                 table.create_index(column, config=IvfFlat(distance_type="cosine", num_partitions=lists, sample_rate=64))
-        table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
 
 def _column(name: str) -> str:
