@@ -3,14 +3,11 @@
 python tools/sources_results.py calibrate PROJECT
     prints WEIGHTS, WEIGHTS_WORDS and THRESHOLD of groundtune.retrieval.support, fitted on the questions of the split
     train, and how well the score tells right from wrong passages, in folds over facts
-python tools/sources_results.py plant PROJECT FOLDER [--split train]
-    makes two copies of the project under FOLDER with a wrong passage for every question, ingested and indexed: FOLDER/value
-    (the answering sentence with another number or name, in a document of its own) and FOLDER/year (the same, as an older
-    year's version)
-python tools/sources_results.py measure PROJECT [PROJECT ...] [--split train]
-    prints for each project how often the planted passage is cited and the answer rests on it, citation precision and
-    recall, before (every passage of the prompt is cited) and now, with pebble and with a scripted model that gives the
-    right answer, which judges the citing alone
+python tools/sources_results.py measure PROJECT [--split train]
+    a wrong passage for every question, found as if it were the best hit: the answering sentence with another number or
+    name, in a document of its own ("value") or in an older year's ("year"). Prints how often it is cited and the answer
+    rests on it, citation precision and recall, before (every passage of the prompt was cited) and now, with pebble and
+    with a scripted model that gives the right answer, which judges the citing alone
 python tools/sources_results.py unsupported PROJECT [--split train]
     prints what keeping and dropping unsupported sentences does to answers, and how many sentences of scripted long
     answers, true, false and off the subject, are marked
@@ -21,10 +18,8 @@ PROJECT is the example, ingested and indexed:
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,17 +30,16 @@ import numpy as np
 from groundtune import registry
 from groundtune.config import load_config
 from groundtune.dataset.reading import sentences
-from groundtune.ingest.ingest import ingest, read_result
+from groundtune.ingest.ingest import read_result
 from groundtune.methods import rag
 from groundtune.methods._context import context_of
 from groundtune.methods._search import search
 from groundtune.methods._setup import Setup
-from groundtune.metrics import citation_precision, citation_recall
 from groundtune.metrics._text import normalise
 from groundtune.records import Chunk, Completion, Example, Generation, Source
 from groundtune.retrieval.claim_words import NEGATIONS, words_of
-from groundtune.retrieval.index import build_index, chunk_sentences, document_chunks, heading_line
-from groundtune.retrieval.retriever import Sentence, to_source
+from groundtune.retrieval.index import chunk_sentences, document_chunks, heading_line
+from groundtune.retrieval.retriever import Hit, Sentence, to_source
 from groundtune.retrieval.support import THRESHOLD, WEIGHTS, WEIGHTS_WORDS, Claim, features, with_likeness
 from groundtune.system import as_messages
 from groundtune.workspace import Workspace
@@ -219,39 +213,49 @@ def calibrate(project: Path, seed: int) -> None:
         print(f"{title} = {{" + ", ".join(f'"{n}": {w:.2f}' for n, w in weights.items()) + "}")
 
 
-#: planted documents begin with it
-PLANTED = "notes-"
-
-
 def asked_questions(setup: Setup, split: str) -> list[Example]:
     """The answerable questions of a split; ``held_out``: of every split but train."""
     return [e for e in setup.examples if e.references and ((e.split != "train") if split == "held_out" else e.split == split)]  # fmt: skip
 
 
-def plant(project: Path, folder: Path, split: str, seed: int) -> None:
-    """The project with a wrong passage for every fact, in two forms."""
-    setup = open_setup(project)
-    every = [e for e in setup.examples if e.references]
-    others = sorted({e.references[0] for e in every})
-    for form in ("value", "year"):
-        rng, made = random.Random(seed), folder / form
-        shutil.copytree(project, made, ignore=shutil.ignore_patterns(".groundtune"), dirs_exist_ok=True)
-        values: dict[str, dict[str, str]] = {}
-        for example in asked_questions(setup, split):
-            if example.fact in values:
-                continue
+class Planting:
+    """A retriever that finds a wrong passage for each question, as good as the best right one.
+
+    Attributes:
+        values: question -> the wrong passage's document and the value it gives.
+    """
+
+    def __init__(self, setup: Setup, asked: Sequence[Example], form: str, seed: int) -> None:
+        self._inner = setup.retriever
+        rng = random.Random(seed)
+        others = sorted({e.references[0] for e in setup.examples if e.references})
+        self.values: dict[str, dict[str, str]] = {}
+        self._hits: dict[str, Hit] = {}
+        document = "notes.txt" if form == "value" else "rules-2019.txt"
+        for example in asked:
             changed = next((c for p in example.passages if (c := altered_passage(p.text, example.references, others, rng))), None)  # fmt: skip
             if changed:
-                year = "" if form == "value" else "2019-"
-                name = f"{PLANTED}{year}{len(values) + 1:03}.txt"
-                heading = "Notes" if form == "value" else "Rules of 2019"
-                (made / "documents" / name).write_text(f"{heading}\n\n{changed[0]}\n", encoding="utf-8")
-                values[example.fact] = {"document": name, "value": changed[1], "text": changed[0]}
-        (made / "planted.json").write_text(json.dumps(values, indent=1), encoding="utf-8")
-        config = load_config(made)
-        ingest(Workspace(made), config.documents, config=config)
-        build_index(Workspace(made), config.index)
-        print(f"{made}: {len(values)} wrong passages planted")
+                id_ = f"planted-{len(self._hits)}"
+                chunk = Chunk(id_, id_, document, changed[0], heading="Notes" if form == "value" else "Rules of 2019")
+                self.values[example.question] = {"document": document, "value": changed[1]}
+                self._hits[example.question] = Hit(chunk, 0.0, ((changed[0], 0.0),))
+        embed = self._inner.embedder.embed
+        for question, hit in self._hits.items():
+            text = hit.chunk.text
+            vectors = embed([question, text, f"{heading_line(hit.chunk)}: {text}"])
+            like = float((vectors[1:] @ vectors[0]).mean())
+            self._hits[question] = replace(hit, sentences=((text, like),))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def retrieve(self, question: str, **more: Any) -> list[Hit]:
+        """The wrong passage, then what the retriever finds."""
+        hits = self._inner.retrieve(question, **more)
+        if question not in self._hits:
+            return hits
+        first = replace(self._hits[question], score=hits[0].score if hits else 1.0)
+        return [first, *hits][: max(2, len(hits))]
 
 
 class Scripted:
@@ -285,7 +289,7 @@ def answers_of(setup: Setup, asked: Sequence[Example], texts: Sequence[str] | No
     """What ``rag`` says: pebble, or a model that says these texts."""
     out: list[Completion] = []
     for start in range(0, len(asked), 64):
-        backend = Scripted(texts[start : start + 64]) if texts is not None else setup.backend()
+        backend: Any = Scripted(texts[start : start + 64]) if texts is not None else setup.backend()
         system = rag.build(setup, backend=backend)
         out += system.answer_batch([as_messages(e.question) for e in asked[start : start + 64]])
     return out
@@ -312,35 +316,35 @@ def cited_before(setup: Setup, asked: Sequence[Example], completions: Sequence[C
 
 
 def figures(asked: Sequence[Example], completions: Sequence[Completion], planted: dict[str, dict[str, str]]) -> list[str]:  # fmt: skip
-    """One row: planted passage among the sources, first of them, of those it was found for; precision; recall; sources."""
+    """One row: planted passage cited, cited first, its value answered; exact match; citation precision, recall; sources."""
     mean = lambda values: f"{np.mean(known):.3f}" if (known := [v for v in values if v is not None]) else ""  # noqa: E731
-    at = [planted.get(e.fact, {}).get("document") for e in asked]
-    found = [(c, d) for c, d in zip(completions, at, strict=True) if d and d in {r.document for r in c.retrieved}]
-    right = [float(any(normalise(r) == normalise(c.text) for r in e.references)) for e, c in zip(asked, completions, strict=True)]  # fmt: skip
-    row = [str(len(found))]
-    row += [mean([float(any(s.document == d for s in c.sources)) for c, d in found])]
-    row += [mean([float(bool(c.sources) and c.sources[0].document == d) for c, d in found])]
-    wrong = [float(normalise(planted[e.fact]["value"]) == normalise(c.text)) for e, c in zip(asked, completions, strict=True) if e.fact in planted]  # fmt: skip
-    row += [mean(wrong), mean(right)]
-    for metric in (citation_precision, citation_recall):
-        row.append(mean([metric.score(c, e) for c, e in zip(completions, asked, strict=True)]))
+    pairs = [(c, e, planted[e.question]) for c, e in zip(completions, asked, strict=True) if e.question in planted]
+    row = [str(len(pairs))]
+    row += [mean([float(any(s.document == p["document"] for s in c.sources)) for c, _, p in pairs])]
+    row += [mean([float(bool(c.sources) and c.sources[0].document == p["document"]) for c, _, p in pairs])]
+    row += [mean([float(normalise(p["value"]) == normalise(c.text)) for c, _, p in pairs])]
+    for metric in ("exact_match", "citation_precision", "citation_recall"):
+        row.append(mean([registry.get("metrics", metric).score(c, e) for c, e in zip(completions, asked, strict=True)]))
     return [*row, f"{np.mean([len(c.sources) for c in completions]):.2f}"]
 
 
-def measure(projects: Sequence[Path], split: str) -> None:
-    print("| project | model, sentences read | citing | planted found | cited | cited first | planted value answered | exact match | citation precision | citation recall | sources |")  # fmt: skip
+def measure(project: Path, split: str, seed: int) -> None:
+    """The table of the module's head."""
+    setup = open_setup(project)
+    asked = asked_questions(setup, split)
+    setup.retriever.embed_all([e.question for e in asked])
+    print("| planted | model, sentences read | citing | questions with it | planted cited | cited first | its value answered | exact match | citation precision | citation recall | sources |")  # fmt: skip
     print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for project in projects:
-        setup = open_setup(project)
-        file = project / "planted.json"
-        planted = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        asked = asked_questions(setup, split)
+    for form in ("none", "value", "year"):
+        planting = Planting(setup, asked, form, seed) if form != "none" else None
         for model, count in (("pebble", 1), ("right answers", 1), ("right answers", 12)):
             own = with_settings(setup, count)
+            if planting:
+                own.__dict__["retriever"] = planting
             now = answers_of(own, asked, None if model == "pebble" else [e.references[0] for e in asked])
             for citing, made in (("before", cited_before(own, asked, now)), ("now", now)):
-                row = figures(asked, made, planted)
-                print(f"| {project.name} | {model}, {count} | {citing} | " + " | ".join(row) + " |", flush=True)
+                row = figures(asked, made, planting.values if planting else {})
+                print(f"| {form} | {model}, {count} | {citing} | " + " | ".join(row) + " |", flush=True)
 
 
 def unsupported(project: Path, split: str, seed: int) -> None:
@@ -391,19 +395,16 @@ def _long_answers(setup: Setup, asked: Sequence[Example], rng: random.Random) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    made = {name: commands.add_parser(name) for name in ("calibrate", "plant", "measure", "unsupported")}
-    for name, command in made.items():
-        command.add_argument("project", type=Path, nargs="+" if name == "measure" else None)
+    made = {name: commands.add_parser(name) for name in ("calibrate", "measure", "unsupported")}
+    for command in made.values():
+        command.add_argument("project", type=Path)
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("--split", default="held_out", help="train, held_out_facts ...; held_out: all but train")
-    made["plant"].add_argument("folder", type=Path)
     given = parser.parse_args()
     if given.command == "calibrate":
         calibrate(given.project, given.seed)
-    elif given.command == "plant":
-        plant(given.project, given.folder, given.split, given.seed)
     elif given.command == "measure":
-        measure(given.project, given.split)
+        measure(given.project, given.split, given.seed)
     else:
         unsupported(given.project, given.split, given.seed)
 
