@@ -71,7 +71,7 @@ def demo(
     answering = build_system("rag", setup)
     for question in QUESTIONS[example]:
         say(f"> {question}")
-        show_answer(timed(answering, as_messages(question)))
+        show_answer(timed(answering, as_messages(question)), setup)
     say(f"\nDone in {time.perf_counter() - started:.0f} s. Ask your own:")
     own = "What is overtime on a Sunday paid at?" if example is Example.ENGLISH else "Was gibt es als Sonntagszuschlag?"
     say(f'  groundtune ask "{own}" --project {folder}')

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from groundtune.dataset.prompts import abstains
 from groundtune.methods._search import search
 from groundtune.methods._setup import Backend, Setup
-from groundtune.methods.rag import SENTENCES, SENTENCES_BUNDLED, cite, render_context, select_context
+from groundtune.methods._sources import Written, completed
+from groundtune.methods.rag import SENTENCES, SENTENCES_BUNDLED, render_context, select_context
 from groundtune.nn.checkpoints import BUNDLED
 from groundtune.records import Completion, Generation, Message, Usage
 from groundtune.retrieval.retriever import Hit, Sentence, rank_sentences, to_source, valid_versions
@@ -59,24 +59,22 @@ def context_of(setup: Setup, backend: Backend, question: str, hits: Sequence[Hit
 
 
 def answered(
-    context: Context, text: str, generation: Generation | None = None, *, usage: Usage | None = None
+    setup: Setup, context: Context, text: str, generation: Generation | None = None, *, usage: Usage | None = None
 ) -> Completion:
-    """An answer with its sources; an abstention cites nothing.
+    """An answer with its sources (:mod:`groundtune.methods._sources`); an abstention cites nothing.
 
     Args:
         text: the answer.
         generation: what the model wrote for it, for log-probabilities and usage.
         usage: where it took several generations.
     """
-    refuses = abstains(text)
-    return Completion(
+    made = Completion(
         text,
-        abstained=refuses,
-        sources=() if refuses else cite(text, list(context.sentences), list(context.hits)),
         retrieved=tuple(to_source(h, "") for h in context.hits),
         logprobs=generation.logprobs if generation else (),
         usage=usage or (generation.usage if generation else Usage()),
     )
+    return completed(made, Written(text, context.question, context.sentences, context.hits), setup)
 
 
 def merged(question: str, contexts: Sequence[Context]) -> Context:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from groundtune.dataset.prompts import abstains
 from groundtune.ingest.ingest import read_result, read_sections
 from groundtune.methods._setup import Setup
-from groundtune.methods.rag import cite
+from groundtune.methods._sources import Written, completed
 from groundtune.records import Chunk, Completion, Message
 from groundtune.retrieval.index import chunk_sentences
 from groundtune.retrieval.retriever import Hit, Sentence
@@ -22,8 +21,6 @@ from groundtune.system import System, question_of
 #: what must be made first
 NEEDS = ("documents",)
 
-#: most sources told of an answer: every document was read
-SOURCES = 5
 #: tokens that a chat template puts around a turn, at most
 _AROUND = 8
 
@@ -91,9 +88,8 @@ class LongContext:
                 out.append(Completion(self._too_long(size), abstained=True))
                 continue
             g = done[n]
-            refuses = abstains(g.text)
-            sources = () if refuses else cite(g.text, self._sentences, self._hits)[:SOURCES]
-            out.append(Completion(g.text, refuses, sources, logprobs=g.logprobs, usage=g.usage))
+            made = Completion(g.text, logprobs=g.logprobs, usage=g.usage)
+            out.append(completed(made, Written(g.text, questions[n], self._sentences, self._hits), self._setup))
         return out
 
     def _size(self, messages: Sequence[Message]) -> int:

@@ -11,28 +11,28 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from groundtune.dataset.reading import STOP_WORDS
+from groundtune.retrieval.words import is_stop, terms
 
 _UNITS = {
     unit: forms[0]
     for forms in (
-        ("second", "seconds", "s", "sec"),
-        ("minute", "minutes", "min"),
-        ("hour", "hours", "h"),
-        ("day", "days"),
-        ("week", "weeks"),
-        ("month", "months"),
-        ("year", "years"),
-        ("percent", "%", "cent"),
-        ("metre", "metres", "meter", "meters", "m"),
-        ("kilometre", "kilometres", "kilometer", "kilometers", "km"),
+        ("second", "seconds", "s", "sec", "sekunde", "sekunden"),
+        ("minute", "minutes", "min", "minuten"),
+        ("hour", "hours", "h", "stunde", "stunden"),
+        ("day", "days", "tag", "tage", "tagen"),
+        ("week", "weeks", "woche", "wochen"),
+        ("month", "months", "monat", "monate", "monaten"),
+        ("year", "years", "jahr", "jahre", "jahren"),
+        ("percent", "%", "cent", "prozent"),
+        ("metre", "metres", "meter", "meters", "metern", "m"),
+        ("kilometre", "kilometres", "kilometer", "kilometers", "kilometern", "km"),
         ("centimetre", "centimetres", "cm"),
         ("millimetre", "millimetres", "mm"),
         ("mile", "miles"),
-        ("kilogram", "kilograms", "kilogramme", "kilogrammes", "kg"),
-        ("gram", "grams", "g"),
+        ("kilogram", "kilograms", "kilogramme", "kilogrammes", "kilogramm", "kg"),
+        ("gram", "grams", "gramm", "g"),
         ("litre", "litres", "liter", "liters", "l"),
-        ("crown", "crowns"),
+        ("crown", "crowns", "krone", "kronen"),
         ("euro", "euros", "€", "eur"),
         ("dollar", "dollars", "$", "usd"),
         ("pound", "pounds", "£"),
@@ -45,6 +45,7 @@ _NUMBER_WORDS = {
     word: number
     for words, start, step in (
         ("two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen", 2, 1),
+        ("zwei drei vier fünf sechs sieben acht neun zehn elf zwölf", 2, 1),
         ("twenty thirty forty fifty sixty seventy eighty ninety", 20, 10),
     )
     for number, word in enumerate(words.split())
@@ -68,7 +69,7 @@ _TOKEN = re.compile(
     r"|[.,;:!?()\n]"
 )
 _MONTHS = "january february march april may june july august september october november december".split()
-_SUFFIX = re.compile(r"(?:ing|ed|ly|er)$")
+_MONTH_NAMES = frozenset([*_MONTHS, *"januar februar märz mai juni juli oktober dezember".split()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,14 @@ class Words:
 
 
 @lru_cache(maxsize=20_000)
-def words_of(text: str) -> Words:
-    """A text's content words, names, numbers and what it denies."""
-    reader = _Reader(names_by_capitals=not _is_german(text))
+def words_of(text: str, language: str = "en") -> Words:
+    """A text's content words, names, numbers and what it denies.
+
+    Args:
+        text: a sentence or a few.
+        language: whose stop words and stems are taken; in ``de`` a capital makes no name.
+    """
+    reader = _Reader(language)
     for match in _TOKEN.finditer(text):
         reader.read(match[0])
     units = {n: frozenset(u) for n, u in reader.numbers.items()}
@@ -101,12 +107,12 @@ def words_of(text: str) -> Words:
 class _Reader:
     """Takes a text's tokens one by one; see :class:`Words` for what it gathers."""
 
-    def __init__(self, *, names_by_capitals: bool) -> None:
+    def __init__(self, language: str) -> None:
         self.stems: set[str] = set()
         self.names: set[str] = set()
         self.denied: set[str] = set()
         self.numbers: dict[str, set[str]] = {}
-        self._by_capitals = names_by_capitals
+        self._language = language
         self._begins = True  # a sentence
         self._scope = 0  # content words that the last negation still denies
         self._counted, self._reach = list[str](), 0  # numbers that wait for their unit, and for how many words
@@ -129,7 +135,7 @@ class _Reader:
             self._scope = 0
         elif lower in NEGATIONS or lower.endswith(("n't", "n’t")):
             self._scope = _SCOPE
-        elif (lower not in STOP_WORDS and lower != "per") or (token == "May" and not self._begins):
+        elif (not is_stop(lower, self._language) and lower != "per") or (token == "May" and not self._begins):
             self._word(token, _UNITS[lower] if len(lower) > 2 and unit else lower)
         if not numbers and lower != "per":
             self._reach -= self._reach > 0
@@ -149,28 +155,24 @@ class _Reader:
             self._reach = 0
         else:
             self._currency = unit
-        self.stems.add(stem_of(unit))
+        self.stems.add(unit)
 
     def _word(self, token: str, lower: str) -> None:
-        stem = stem_of(lower)
-        self.stems.add(stem)
-        capital = token[0].isupper() and not self._begins and self._by_capitals
-        if lower in _MONTHS or any(c.isdigit() for c in lower) or capital:
-            self.names.add(stem)
+        code = any(c.isdigit() for c in lower)
+        stems = [lower] if code or lower in _UNITS else _stems(lower, self._language)
+        self.stems.update(stems)
+        capital = token[0].isupper() and not self._begins and self._language != "de"
+        if lower in _MONTH_NAMES or code or capital:
+            self.names.update(stems)
         if self._scope:
-            self.denied.add(stem)
+            self.denied.update(stems)
             self._scope -= 1
 
 
-def stem_of(word: str) -> str:
-    """A lower-case word without its commonest endings: enough to see "bookings" and "booked" as one."""
-    if len(word) < 4 or any(c.isdigit() for c in word):
-        return word
-    bare = word.removesuffix("'s").removesuffix("’s")
-    bare = bare[:-1] if bare[-1] == "s" and bare[-2] not in "su" else bare
-    bare = _SUFFIX.sub("", bare) if len(bare) > 5 else bare
-    bare = re.sub(r"(?:ie|[eyi])$", "", bare) if len(bare) > 3 else bare
-    return bare[:-1] if len(bare) > 3 and bare[-1] == bare[-2] else bare
+@lru_cache(maxsize=50_000)
+def _stems(word: str, language: str) -> tuple[str, ...]:
+    """The stems of a word's parts between hyphens."""
+    return tuple(terms(word, language))
 
 
 def _numbers(token: str) -> list[str]:
@@ -189,6 +191,6 @@ def _numbers(token: str) -> list[str]:
     return [number.rstrip("0").rstrip(".") if number.count(".") == 1 else number]
 
 
-def _is_german(text: str) -> bool:
-    """True for text that writes every noun with a capital, which tells no name then."""
-    return len(_GERMAN & set(text.lower().split())) > 1
+def language_of(*texts: str) -> str:
+    """``de`` for texts with at least two of German's commonest words, else ``en``; enough for a sentence and its question."""
+    return "de" if len(_GERMAN & set(" ".join(texts).lower().split())) > 1 else "en"
