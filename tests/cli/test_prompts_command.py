@@ -36,7 +36,7 @@ def test_list_print_copy_edit_use(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="closed_bok"):
         call("prompts", "--copy", "closed_bok", "--project", tmp_path)
     path.write_text("[user]\nSay it.\n", encoding="utf-8")
-    with pytest.raises(InputError, match="no place {question}"):
+    with pytest.raises(InputError, match=r"no place \{question\}"):
         call("ask", "Why?", "--system", "prompt", "--model", "echo:x", "--project", tmp_path)
 
 
