@@ -71,6 +71,40 @@ class RetrievalConfig(_Part):
     mode: Literal["hybrid", "vector", "text"] = Field(
         "hybrid", description="vectors, full text, or both fused by reciprocal rank"
     )
+    text_weight: float = Field(
+        0.1,
+        ge=0,
+        le=5,
+        description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
+    )
+    feedback: int = Field(
+        0, ge=0, le=50, description="best chunks that the question's vector is moved towards for a second search; 0: none"
+    )
+    smoothing: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of a chunk's score taken from the candidates most like it: helps where many chunks answer",
+    )
+    reranker: str | None = Field(
+        None,
+        description="second look at the best candidates: cross_encoder (bundled), language_model, or a cross-encoder's folder or name",
+    )
+    rerank_candidates: int = Field(20, ge=2, le=500, description="candidates that the reranker reads")
+    rerank_weight: float = Field(
+        0.2, ge=0, le=10, description="what the reranker's best candidate gains beside its own score"
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="likeness to better chunks that costs a chunk its place (MMR); 0: relevance alone"
+    )
+    neighbours: int = Field(0, ge=0, le=10, description="chunks before and after each hit that are handed on with it")
+    parents: bool = Field(False, description="hand on the section around each hit: four chunks on each side at most")
+    refuse_below: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="confidence below which a question is refused; default: what `groundtune calibrate` chose, else none",
+    )
     context_tokens: int = Field(
         800, ge=16, description="most passage tokens put into the prompt; never over half of the model's context"
     )

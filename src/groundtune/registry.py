@@ -21,6 +21,7 @@ PACKAGES = {
     "loaders": "groundtune.ingest.loaders",
     "formats": "groundtune.dataset.formats",
     "embedders": "groundtune.retrieval.embedders",
+    "rerankers": "groundtune.retrieval.rerankers",
     "stores": "groundtune.retrieval.stores",
     "backends": "groundtune.backends",
     "metrics": "groundtune.metrics",

@@ -19,6 +19,7 @@ import typer
 
 from groundtune.cli import (
     ask,
+    calibrate,
     chat,
     compare,
     demo,
@@ -54,6 +55,7 @@ app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("index")(index.index)
 app.command("forget")(forget.forget)
+app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)
 app.command("tune")(tune.tune)
 app.command("pretrain")(pretrain.pretrain)
