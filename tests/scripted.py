@@ -72,6 +72,7 @@ class WordRetriever:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.refused: set[str] = set()
         self.store = self
 
     def chunks(self) -> list[Chunk]:
@@ -83,11 +84,15 @@ class WordRetriever:
     def embed_all(self, texts: list[str]) -> None:
         """Nothing to embed."""
 
-    def retrieve(self, question: str, *, document: str | None = None) -> list[Hit]:
-        self.asked.append(question)
+    def refuses(self, question: str, hits: Any) -> bool:
+        return question in self.refused
+
+    def retrieve(self, question: str, *, document: str | None = None, also: Sequence[str] = ()) -> list[Hit]:
+        self.asked += [question, *also]
         hits = []
         for chunk, (*_, sentences) in zip(self.chunks(), CHUNKS, strict=True):
-            shares = tuple((s, len(words(s) & words(question)) / 10) for s in sentences)
+            wanted = set().union(*map(words, (question, *also)))
+            shares = tuple((s, len(words(s) & wanted) / 10) for s in sentences)
             if any(share for _, share in shares) and document in (None, chunk.document):
                 hits.append(Hit(chunk, max(share for _, share in shares), shares))
         return sorted(hits, key=lambda h: (-h.score, h.chunk.id))[:3]

@@ -136,6 +136,13 @@ class AnswerConfig(_Part):
         0.7, gt=0, le=2, description="of self_consistency's samples; 0.7 as in its paper: lower, and they are all alike"
     )
     steps: int = Field(6, ge=1, le=50, description="most steps of react before it must answer")
+    unsupported: Literal["keep", "mark", "drop"] = Field(
+        "mark",
+        description="sentences of an answer that nothing retrieved supports: shown as they are, shown with [unsupported], or left out; where none is left, the answer is that the passages do not say",
+    )
+    support: float = Field(
+        0.6, ge=0, le=1, description="support score from which a passage is cited; higher cites less, and surer"
+    )
     hops: int = Field(2, ge=1, le=5, description="searches of demonstrate_search_predict, the question's own included")
 
 

@@ -37,7 +37,10 @@ class OneEach:
     def embed_all(self, texts: list[str]) -> None:
         """Nothing to embed."""
 
-    def retrieve(self, question: str, *, document: str | None = None) -> list[Hit]:
+    def refuses(self, question: str, hits: object) -> bool:
+        return False
+
+    def retrieve(self, question: str, *, document: str | None = None, also: object = ()) -> list[Hit]:
         self.searches += 1
         texts = {thing: f"A {thing} costs {n} crowns." for n, thing in enumerate(THINGS)}
         order = sorted(THINGS, key=lambda t: t not in question)[:2]

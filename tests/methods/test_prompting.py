@@ -195,3 +195,30 @@ def test_a_query_that_comes_to_nothing_changes_nothing(tmp_path: Path) -> None:
     setup, _ = scripted_setup(tmp_path, [""])
     hyde, rag = (build_system(n, setup).answer(as_messages("A yearly card?")) for n in ("hyde", "rag"))
     assert hyde.retrieved == rag.retrieved != ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rag",
+        "hyde",
+        "chain_of_thought+rag",
+        "self_consistency+rag",
+        "directional_stimulus+rag",
+        "demonstrate_search_predict",
+    ],
+)
+def test_where_the_retriever_refuses_every_system_does(tmp_path: Path, name: str) -> None:
+    setup, _ = scripted_setup(tmp_path, ["48 crowns"], answer=AnswerConfig(hops=1))
+    question = "What does a yearly card cost?"
+    setup.retriever.refused.add(question)  # type: ignore[attr-defined]
+    completion = build_system(name, setup).answer(as_messages(question))
+    assert completion.abstained and completion.text == "The passages do not say." and not completion.sources
+    assert completion.retrieved
+
+
+def test_react_refuses_where_all_its_searches_were_refused(tmp_path: Path) -> None:
+    for refused in ({"hall"}, {"hall", "card"}):
+        setup, _ = scripted_setup(tmp_path, ["Action: search[hall]", "Action: search[card]", "Action: finish[Friday]"])
+        setup.retriever.refused |= refused  # type: ignore[attr-defined]
+        assert build_system("react", setup).answer(as_messages("?")).abstained == (len(refused) == 2)

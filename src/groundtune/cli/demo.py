@@ -43,6 +43,6 @@ def demo(
     answering = build_system("rag", setup)
     for question in QUESTIONS:
         say(f"> {question}")
-        show_answer(timed(answering, as_messages(question)))
+        show_answer(timed(answering, as_messages(question)), setup)
     say(f"\nDone in {time.perf_counter() - started:.0f} s. Ask your own:")
     say(f'  groundtune ask "What is overtime on a Sunday paid at?" --project {folder}')

@@ -75,7 +75,7 @@ class DemonstrateSearchPredict:
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
         return [
             replace(
-                answered(context, g.text, g, usage=together([*usages, g.usage])),
+                answered(self._setup, context, g.text, g, usage=together([*usages, g.usage])),
                 transcript="\n".join(f"search: {query}" for query in asked),
             )
             for context, g, usages, asked in zip(contexts, written, used, queries, strict=True)
