@@ -92,10 +92,10 @@ def file_of(workspace: Workspace, document: str) -> Path | None:
     for source in figures.get("sources", ()):
         if "://" in source:
             continue
-        path = workspace.root / source
+        path: Path = workspace.root / source
         file = path if path.name == document else path / document
         if file.is_file():
-            return file.resolve()
+            return Path(file).resolve()
     return None
 
 
