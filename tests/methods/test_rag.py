@@ -40,7 +40,7 @@ class FakeRetriever:
     def embed_all(self, texts: list[str]) -> None:
         """Nothing to embed."""
 
-    def retrieve(self, question: str, *, document: str | None = None) -> list[Hit]:
+    def retrieve(self, question: str, *, document: str | None = None, also: Sequence[str] = ()) -> list[Hit]:
         self.asked.append((question, document))
         return self.hits
 

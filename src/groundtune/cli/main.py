@@ -36,6 +36,7 @@ from groundtune.cli import (
     list_,
     plan,
     pretrain,
+    prompts,
     serve,
     tune,
 )
@@ -73,6 +74,8 @@ app.command("claims")(claims.claims)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)
+app.command("prompts")(prompts.prompts)
+app.command("choose-prompt")(prompts.choose_prompt)
 app.command("doctor")(doctor.doctor)
 datasets = typer.Typer(
     help="Questions and training examples: make, check, describe, divide, convert, price them.", no_args_is_help=True

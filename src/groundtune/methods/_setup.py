@@ -64,12 +64,14 @@ class Setup:
         document: the only document that may be looked at; None: all.
         passage_filter: what every text of the documents passes that reaches a model by another way than the retriever
             (table rows, whole documents): chunks in, chunks out, fewer or with other text.
+        prompts: used instead of the files of these names: how a prompt is tried.
     """
 
     workspace: Workspace
     config: Config
     document: str | None = None
     passage_filter: Callable[[list[Chunk]], list[Chunk]] = lambda chunks: chunks
+    prompts: dict[str, PromptFile] = field(default_factory=dict)
     _backends: dict[tuple[str, str | None], SamplingBackend] = field(default_factory=dict)
 
     @cached_property
@@ -108,7 +110,7 @@ class Setup:
         Raises:
             InputError: the project's file cannot be used.
         """
-        return read_prompt_file(self.workspace.root, name)
+        return self.prompts.get(name) or read_prompt_file(self.workspace.root, name)
 
     def training_examples(self) -> list[Example]:
         """The examples of the split ``train`` that have an answer."""

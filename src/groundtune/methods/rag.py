@@ -64,10 +64,14 @@ class Rag:
             for c, q in zip(contexts, questions, strict=True)
         ]
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
-        refused = [self._retriever.refuses(q, hits) for q, hits in zip(questions, found, strict=True)]
+        refused = [self._setup.retriever.refuses(q, hits) for q, hits in zip(questions, found, strict=True)]
         written = [
             replace(g, text=ABSTENTION, logprobs=()) if no else g for g, no in zip(written, refused, strict=True)
         ]
+        sourced = all_with_sources(
+            [Written(g.text, q, c, h) for g, q, c, h in zip(written, questions, contexts, found, strict=True)],
+            self._setup,
+        )
         return [
             applied(
                 Completion(g.text, retrieved=tuple(to_source(h, "") for h in hits), logprobs=g.logprobs, usage=g.usage),
