@@ -30,6 +30,7 @@ from groundtune.cli import (
     ingest,
     init,
     list_,
+    optimize,
     plan,
     pretrain,
     serve,
@@ -60,6 +61,8 @@ app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("optimize")(optimize.optimize)
+app.command("tune-rag", hidden=True)(optimize.optimize)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)

@@ -16,7 +16,7 @@ from groundtune.dataset.reading import sentences
 from groundtune.ingest.ingest import documents_digest, read_result, read_sections
 from groundtune.records import Chunk, Document
 from groundtune.retrieval.chunkers import chunk_document
-from groundtune.retrieval.embedding import identity, open_embedder
+from groundtune.retrieval.embedding import Embedder, identity, open_embedder
 from groundtune.workspace import Workspace, digest
 
 VERSION = 3
@@ -59,8 +59,14 @@ def make_entries(chunks: Sequence[Chunk], store: Any, vectors_of: Callable[[list
     return out
 
 
-def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress | None = None) -> tuple[Path, bool]:
-    """The artifact ``index`` for the ingested documents; returns its folder and whether it was made now."""
+def build_index(
+    workspace: Workspace, config: IndexConfig, *, progress: Progress | None = None, embedder: Embedder | None = None
+) -> tuple[Path, bool]:
+    """The artifact ``index`` for the ingested documents; returns its folder and whether it was made now.
+
+    Args:
+        embedder: the config's, opened already; for one that remembers (:mod:`groundtune.retrieval.kept_vectors`).
+    """
     inputs = {"version": VERSION, "documents": documents_digest(workspace), "config": config.model_dump()}
     known_by = identity(workspace, config.embedder)
     if known_by != config.embedder:  # a folder: the same name may hold other weights tomorrow
@@ -68,9 +74,9 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
 
     def work(folder: Path) -> Mapping[str, Any]:
         documents = read_result(workspace).documents
-        embedder = open_embedder(workspace, config.embedder)
+        embedding = embedder or open_embedder(workspace, config.embedder)
         store = registry.get("stores", config.store)
-        total = sum(1 for _ in document_chunks(workspace, documents, config, embedder.count_tokens))
+        total = sum(1 for _ in document_chunks(workspace, documents, config, embedding.count_tokens))
         parts = folder / "vectors"
         parts.mkdir(exist_ok=True)
         shutil.rmtree(folder / "store", ignore_errors=True)
@@ -80,12 +86,12 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
             if not part.exists():
                 half = part.with_suffix(".part")
                 with half.open("wb") as out:
-                    np.save(out, embedder.embed(texts))
+                    np.save(out, embedding.embed(texts))
                 half.replace(part)
             return np.load(part)
 
         def batches() -> Iterator[list[Any]]:
-            chunks = document_chunks(workspace, documents, config, embedder.count_tokens)
+            chunks = document_chunks(workspace, documents, config, embedding.count_tokens)
             done = 0
             while batch := list(islice(chunks, BATCH)):
                 yield make_entries(batch, store, kept)
@@ -93,9 +99,9 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
                 if progress:
                     progress(done, total)
 
-        store.build(folder / "store", batches(), embedder.DIMENSIONS)
+        store.build(folder / "store", batches(), embedding.DIMENSIONS)
         shutil.rmtree(parts)
-        return {"chunks": total, "documents": len(documents), "embedder": embedder.NAME}
+        return {"chunks": total, "documents": len(documents), "embedder": embedding.NAME}
 
     return workspace.make("index", inputs, work)
 
