@@ -180,7 +180,8 @@ class Search:
         self.measure(
             "answers", CURRENT, first
         )  # the speed that the rest is planned by; the current settings are in every round
-        report = min(self.journal.seconds_for("answers", (self.config.keep + 2) * len(validation) + 5 * held_out), REPORT * self.config.minutes * 60)  # fmt: skip
+        held = min(self.journal.seconds_for("answers", 5 * held_out), REPORT * self.config.minutes * 60)
+        report = held + self.journal.seconds_for("answers", (self.config.keep + 2) * len(validation))
         with_passage = [e for e in search if e.passages]
         staged = {n: v for n, v in self.space.items() if stage_of(n) != "answer"}
         left = [CURRENT]
@@ -193,7 +194,7 @@ class Search:
             staged = self.space
         arms = first_arms(staged, left, max(self.config.arms, len(left)), self.seed + 1)
         left = self.halve("answers", arms, left, search, report)
-        self.choose(left)
+        self.choose(left, held)
         return self.outcome
 
     def halve(
@@ -299,21 +300,39 @@ class Search:
         values = self.scores(part, arm, examples)
         return sum(values.values()) / len(values)
 
-    def choose(self, left: Sequence[Arm]) -> None:
-        """The winner: best on the validation questions, without the changes that do not help there."""
+    def choose(self, left: Sequence[Arm], until: float) -> None:
+        """The winner: best on the validation questions (of equals, on the rounds'), without the changes that do not help.
+
+        Args:
+            until: seconds of the budget that have to be left for the report.
+        """
         asked = self.questions.validation
-        scores = {arm: self.score("answers", arm, asked) for arm in left if self.affords("answers", arm, asked, 0.0)}
-        order = sorted(scores, key=lambda a: (-round(scores[a], 9), len(a.items)))
+        scores = {a: self.score("answers", a, asked) for a in left if self.affords("answers", a, asked, until)}
+        before = {a: sum(self.scores("answers", a, self._asked_before(a)).values()) for a in scores}
+        order = sorted(scores, key=lambda a: (-round(scores[a], 9), -round(before[a], 9), len(a.items)))
         self.outcome.validation = [(a, scores[a]) for a in order]
         winner = order[0]
         for name, value in winner.items:
-            less = winner.without(name)
-            if less not in scores and self.affords("answers", less, asked, 0.0):
-                scores[less] = self.score("answers", less, asked)
-            if scores.get(less, -1.0) >= scores[winner] - 1e-9:
-                winner = less
+            if self._no_worse(winner.without(name), winner, until):
+                winner = winner.without(name)
                 self.outcome.put_back.append((name, value))
         self.outcome.winner = winner
+
+    def _asked_before(self, arm: Arm) -> list[Example]:
+        """The questions of the rounds that an arm has answered."""
+        search = self.questions.search
+        missing = self.journal.missing("answers", arm, [e.id for e in search])
+        return [e for e in search if e.id not in missing]
+
+    def _no_worse(self, less: Arm, more: Arm, until: float) -> bool:
+        """Whether fewer changes do as well on the validation questions and, where they do exactly as well, on the others too."""
+        for asked in (self.questions.validation, self.questions.search):
+            if not all(self.affords("answers", arm, asked, until) for arm in (less, more)):
+                return False
+            gain = self.score("answers", less, asked) - self.score("answers", more, asked)
+            if abs(gain) > 1e-9:
+                return gain > 0
+        return True
 
 
 def single_changes(outcome: Outcome, choices: Space) -> list[dict[str, Any]]:
