@@ -77,13 +77,32 @@ class RetrievalConfig(_Part):
     context_sentences: int | None = Field(
         None, ge=1, description="most sentences put into the prompt, the best first; default 1 for pebble, else 12"
     )
+    queries: Literal["none", "rewrite", "multi_query", "hyde", "step_back"] = Field(
+        "none",
+        description="further texts to search with, written by the model: a search query, other wordings, a passage that would answer, a more general question; costs one generation a question",
+    )
 
 
 class AnswerConfig(_Part):
     """How answers are generated."""
 
     max_tokens: int = Field(24, ge=1, description="most tokens of an answer")
-    shots: int = Field(3, ge=0, description="worked examples in the few_shot prompt")
+    shots: int = Field(
+        3,
+        ge=0,
+        description="worked examples in the prompt of few_shot, few_shot_nearest and demonstrate_search_predict",
+    )
+    reasoning_tokens: int = Field(
+        160, ge=8, description="most tokens of a chain of thought, and of a step of react, the answer included"
+    )
+    samples: int = Field(
+        5, ge=1, description="chains of thought that self_consistency draws; more cost more, gain less"
+    )
+    temperature: float = Field(
+        0.7, gt=0, le=2, description="of self_consistency's samples; 0.7 as in its paper: lower, and they are all alike"
+    )
+    steps: int = Field(6, ge=1, le=50, description="most steps of react before it must answer")
+    hops: int = Field(2, ge=1, le=5, description="searches of demonstrate_search_predict, the question's own included")
 
 
 class TuneConfig(_Part):

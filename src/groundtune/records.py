@@ -224,6 +224,7 @@ class Completion:
         logprobs: natural-log probability of each generated token; empty when the backend has none.
         usage: tokens in and out.
         seconds: wall-clock seconds spent on this answer.
+        transcript: how a System came to it, step by step (thoughts, actions, observations); empty where there are none.
     """
 
     text: str
@@ -233,6 +234,7 @@ class Completion:
     logprobs: tuple[float, ...] = ()
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
+    transcript: str = ""
 
 
 @dataclass(frozen=True, slots=True)

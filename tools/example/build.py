@@ -1,4 +1,4 @@
-"""Builds the shipped example: renders the documents, writes the question set, checks the rules of README.md.
+"""Builds the shipped example: renders the documents, writes the questions and claims, checks the rules of README.md.
 
 ``python tools/example/build.py`` checks and rebuilds everything (nothing is written where a check fails);
 ``--check source/part_a`` checks one part and writes nothing.
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pypdfium2
+from claims import check_claims, claim_rows, read_claims
 from questions import NEAR_COPY, WORD, Fact, Part, held_out_facts, opening, overlap, read_part, rows, same_side
 from render import PAGE_BREAK, cells, render, shipped_name
 
@@ -239,9 +240,14 @@ def main() -> int:
     check_passages(checks, parts, rendered)
     check_questions(checks, parts)
     lines: list[dict[str, Any]] = []
+    stated: list[dict[str, Any]] = []
     if not only:
         lines = list(rows(parts, held_out_facts([fact for part in parts for fact in part.facts])))
         check_whole(checks, parts, rendered, lines)
+        claims = read_claims(HERE / "source" / "claims.yaml")
+        for name, failures, note in check_claims(claims, [fact for part in parts for fact in part.facts]):
+            checks.report(name, failures, note)
+        stated = [] if checks.failures else list(claim_rows(claims, [fact for part in parts for fact in part.facts]))
         checks.report(
             "rendered twice, the same bytes",
             [p.name for part in parts for p in part.documents if render(p) != rendered[shipped_name(p)]],
@@ -256,10 +262,11 @@ def main() -> int:
             (folder / stale).unlink()
         for name, content in rendered.items():
             (folder / name).write_bytes(content)
-        (TARGET / "questions.jsonl").write_text(
-            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
-        )
-        print(f"wrote {len(rendered)} documents and {len(lines)} questions to {TARGET}")
+        for name, written in (("questions.jsonl", lines), ("claims.jsonl", stated)):
+            (TARGET / name).write_text(
+                "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written), encoding="utf-8"
+            )
+        print(f"wrote {len(rendered)} documents, {len(lines)} questions and {len(stated)} claims to {TARGET}")
     return 0
 
 

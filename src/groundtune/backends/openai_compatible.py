@@ -15,7 +15,7 @@ import re
 import time
 import urllib.parse
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from groundtune.backends._endpoint import Endpoint, EndpointError, shown
@@ -27,7 +27,7 @@ DEFAULT_URL = "https://api.openai.com/v1"
 #: where neither the endpoint nor ``OPENAI_CONTEXT_TOKENS`` says how much a prompt may hold
 DEFAULT_CONTEXT_TOKENS = 8192
 #: what a server may not know of a request: left out or renamed once it says so
-_OPTIONAL = ("logprobs", "temperature")
+_OPTIONAL = ("logprobs", "temperature", "seed")
 _UNKNOWN = re.compile(
     r"unsupported|not support|does not support|unrecogni[sz]ed|unknown|unexpected|not permitted|"
     r"not allowed|extra|max_completion_tokens",
@@ -85,8 +85,10 @@ class OpenAICompatibleBackend:
         """About as many tokens as the text has: bytes divided by four, rounded up; ``usage`` has the true count."""
         return math.ceil(len(text.encode("utf-8", "replace")) / 4)
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int = 32) -> Generation:
-        """One answer, at temperature 0.
+    def generate(
+        self, messages: Sequence[Message], *, max_tokens: int = 32, temperature: float = 0, seed: int | None = None
+    ) -> Generation:
+        """One answer.
 
         Raises:
             EndpointError: no such host, no connection, a refused key, an unknown model, too many faults.
@@ -95,8 +97,9 @@ class OpenAICompatibleBackend:
             "model": self.model,
             "messages": [_wire(m) for m in messages],
             "max_tokens": max_tokens,
-            "temperature": 0,
+            "temperature": temperature,
             "logprobs": True,
+            **({} if seed is None else {"seed": seed}),
         }
         while True:
             sent = self._accepted(body)
@@ -110,10 +113,27 @@ class OpenAICompatibleBackend:
         self, conversations: Sequence[Sequence[Message]], *, max_tokens: int = 32, batch_size: int = 16
     ) -> list[Generation]:
         """Answers to many conversations, in their order; ``batch_size`` does not matter here."""
+        return self._all([partial(self.generate, c, max_tokens=max_tokens) for c in conversations])
+
+    def sample_batch(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        temperature: float,
+        seeds: Sequence[int],
+        max_tokens: int = 32,
+    ) -> list[Generation]:
+        """Answers drawn at a temperature; endpoints that take a seed give the same again, as far as they promise it."""
+        pairs = zip(conversations, seeds, strict=True)
+        return self._all(
+            [partial(self.generate, c, max_tokens=max_tokens, temperature=temperature, seed=seed) for c, seed in pairs]
+        )
+
+    def _all(self, asks: Sequence[Callable[[], Generation]]) -> list[Generation]:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(self._concurrency) as pool:
-            asked = [pool.submit(self.generate, c, max_tokens=max_tokens) for c in conversations]
+            asked = [pool.submit(ask) for ask in asks]
             try:
                 return [future.result() for future in asked]
             except BaseException:

@@ -74,6 +74,7 @@ def answer_json(question: str, system: str, completion: Completion) -> dict[str,
             "completion_tokens": completion.usage.completion_tokens,
         },
         "seconds": round(completion.seconds, 3),
+        **({"transcript": completion.transcript} if completion.transcript else {}),
     }
 
 

@@ -122,11 +122,12 @@ def run_comparison(
 
 def prepare(setup: Setup, names: tuple[str, ...], *, quiet: bool) -> dict[str, dict[str, float]]:
     """Documents, index and weights for the named systems; returns their training seconds and bytes on disk."""
+    from groundtune.methods._systems import searches
     from groundtune.methods._tuning import last_method, training_methods
 
-    retrieving = [n for n in names if n in {"baseline", "rag"} or n.endswith("+rag")]
+    retrieving = [n for n in names if searches(n)]
     bases = dict.fromkeys(n.partition("+")[0] for n in names)
-    if retrieving or "scratch" in bases:
+    if retrieving or bases.keys() & {"scratch", "long_context"}:
         ensure_documents(setup, quiet=quiet)
     if retrieving:
         ensure_index(setup, quiet=quiet)

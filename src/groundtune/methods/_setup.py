@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,8 @@ from groundtune import registry
 from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.prompts import abstains, closed_book
-from groundtune.records import Completion, Example, Generation, Message
+from groundtune.methods._prompt_files import PromptFile, read_prompt_file
+from groundtune.records import Chunk, Completion, Example, Generation, Message
 from groundtune.retrieval.embedding import embedder_of_index
 from groundtune.retrieval.retriever import Retriever
 from groundtune.system import question_of
@@ -41,14 +42,31 @@ class Backend(Protocol):
         ...
 
 
+class SamplingBackend(Backend, Protocol):
+    """A backend that can draw its answers, too."""
+
+    def sample_batch(
+        self, conversations: Any, *, temperature: float, seeds: Sequence[int], max_tokens: int = 32
+    ) -> list[Generation]:
+        """Answers drawn at a temperature, one for each conversation and its seed; the same in any batch."""
+        ...
+
+
 @dataclass
 class Setup:
-    """The parts of one project."""
+    """The parts of one project.
+
+    Attributes:
+        document: the only document that may be looked at; None: all.
+        passage_filter: what every text of the documents passes that reaches a model by another way than the retriever
+            (table rows, whole documents): chunks in, chunks out, fewer or with other text.
+    """
 
     workspace: Workspace
     config: Config
     document: str | None = None
-    _backends: dict[tuple[str, str | None], Backend] = field(default_factory=dict)
+    passage_filter: Callable[[list[Chunk]], list[Chunk]] = lambda chunks: chunks
+    _backends: dict[tuple[str, str | None], SamplingBackend] = field(default_factory=dict)
 
     @cached_property
     def retriever(self) -> Retriever:
@@ -69,11 +87,19 @@ class Setup:
         table = path.with_suffix(".csv")
         return table if path.name == "questions.jsonl" and table.exists() and not path.exists() else path
 
+    def prompt(self, name: str) -> PromptFile:
+        """A prompt, in the project's own wording where it has one.
+
+        Raises:
+            InputError: the project's file cannot be used.
+        """
+        return read_prompt_file(self.workspace.root, name)
+
     def training_examples(self) -> list[Example]:
         """The examples of the split ``train`` that have an answer."""
         return [e for e in self.examples if e.split == "train" and e.references]
 
-    def backend(self, model: str | None = None, adapter: str | None = None) -> Backend:
+    def backend(self, model: str | None = None, adapter: str | None = None) -> SamplingBackend:
         """The backend of a model (default: the config's), opened once."""
         model = self.resolve(model or self.config.model)
         key = (model, adapter)

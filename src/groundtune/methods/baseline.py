@@ -13,6 +13,9 @@ from groundtune.records import Completion, Message
 from groundtune.retrieval.retriever import rank_sentences, to_source, valid_versions
 from groundtune.system import System, question_of
 
+#: what must be made first
+NEEDS = ("index",)
+
 
 class Baseline:
     """Quotes the sentence that fits best.

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from groundtune.config import RetrievalConfig
-from groundtune.dataset.prompts import abstains, numbered, with_passages
+from groundtune.dataset.prompts import abstains, numbered
+from groundtune.methods._search import search
 from groundtune.methods._setup import Backend, Setup
 from groundtune.nn.checkpoints import BUNDLED
 from groundtune.records import Completion, Message, Source
 from groundtune.retrieval.retriever import Hit, Sentence, rank_sentences, to_source, valid_versions
 from groundtune.system import System, question_of
+
+#: what must be made first
+NEEDS = ("index",)
 
 #: sentences in the prompt; for pebble chosen on the example's training questions (F1 0.25 with 1, 0.20 with 2, 0.19 with 3)
 SENTENCES, SENTENCES_BUNDLED = 12, 1
@@ -35,7 +39,9 @@ class Rag:
         self.description = "retrieved sentences in the prompt, then the " + (
             "model" if name == "rag" else f"{name.split('+')[0]} model"
         )
-        self._setup, self._retriever, self._backend = setup, setup.retriever, backend
+        self._setup, self._backend = setup, backend
+        #: whether its model writes the answer and nothing else
+        self.writes_once = setup.config.retrieval.queries == "none"
         config = setup.config.retrieval
         sentences = config.context_sentences or (SENTENCES_BUNDLED if setup.config.model == BUNDLED else SENTENCES)
         self._context = config.model_copy(update={"context_sentences": sentences})
@@ -47,11 +53,14 @@ class Rag:
     def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
         """Many answers."""
         questions = [question_of(c) for c in conversations]
-        self._retriever.embed_all(questions)
-        found = [self._retriever.retrieve(q, document=self._setup.document) for q in questions]
+        found = search(self._setup, self._backend, questions)
         ranked = [valid_versions(rank_sentences(hits), q) for hits, q in zip(found, questions, strict=True)]
         contexts = [select_context(r, self._context, self._backend) for r in ranked]
-        prompts = [with_passages(render_context(c), q) for c, q in zip(contexts, questions, strict=True)]
+        asked = self._setup.prompt("with_passages")
+        prompts = [
+            asked.messages(question=q, passages="\n\n".join(render_context(c)))
+            for c, q in zip(contexts, questions, strict=True)
+        ]
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
         return [
             Completion(
