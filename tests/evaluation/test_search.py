@@ -314,7 +314,7 @@ def test_the_score_of_a_question() -> None:
 
 
 def test_the_built_in_space_holds_only_what_this_version_takes() -> None:
-    space = built_in(Config(), "rag", lambda name, value: value != "tuned")
+    space = built_in(Config(), {"system": "rag"}, lambda name, value: value != "tuned")
     assert space["retrieval.mode"] == ("hybrid", "vector", "text")
     assert "tuned" not in space.get("index.embedder", ())
     for name, values in space.items():
@@ -326,16 +326,29 @@ def test_the_built_in_space_holds_only_what_this_version_takes() -> None:
 def test_a_users_space_is_checked_whole(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text("retrieval:\n  top_k: [3, 5]\nindex.chunk_tokens: [64]\nsystem: [rag]\n", encoding="utf-8")
-    found = read_space(file, Config())
+    found = read_space(file, Config(), {"system": "rag"})
     assert found == {"retrieval.top_k": (3, 5), "index.chunk_tokens": (64,), "system": ("rag",)}
     with pytest.raises(ConfigError) as caught:
-        checked(Config(), {"retrieval.topk": [3], "retrieval.mode": ["best"], "answer.max_tokens": "12"}, "file.yaml")
-    for part in ("file.yaml", "retrieval.topk: unknown", "top_k", "retrieval.mode", "'best'", "no list of values"):
+        checked(
+            Config(),
+            {"retrieval.topk": [3], "retrieval.mode": ["best"], "answer.max_tokens": "12", "prompt.nine": ["x"]},
+            {"system": "rag"},
+            "file.yaml",
+        )
+    for part in (
+        "file.yaml",
+        "retrieval.topk: unknown",
+        "top_k",
+        "retrieval.mode",
+        "'best'",
+        "no list of values",
+        "prompt.nine: no such",
+    ):
         assert part in str(caught.value)
     for text in ("- a\n", "a: [\n", ""):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match="space"):
-            read_space(file, Config())
+            read_space(file, Config(), {"system": "rag"})
 
 
 def test_first_arms_change_one_thing_each_then_several() -> None:

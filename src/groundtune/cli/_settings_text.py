@@ -49,7 +49,8 @@ def with_settings(text: str, changes: Mapping[str, Any]) -> str:
         found = yaml.safe_load(out)
     except yaml.YAMLError:
         found = None
-    if found != wanted:
+    heads = [line.partition(":")[0] for line in out.splitlines() if re.match(r"\w+:", line)]
+    if found != wanted or len(heads) > len(set(heads)):
         raise InputError(
             "groundtune.yaml is written in a way that cannot be changed line by line",
             expected="each section on lines of its own",

@@ -24,6 +24,7 @@ from groundtune.cli._common import (
     say,
     warn,
 )
+from groundtune.cli._optimize_tables import show_result
 from groundtune.cli.compare import check_report_path, warn_of_strangers
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def optimize(
         return
     result = run_search(setup, system, space, limit=questions, fresh=fresh, quiet=json)
     file = config or setup.workspace.root / "groundtune.yaml"
-    result["written"] = _write(file, result) if write else None
+    result["written"] = _write(setup, file, result) if write else None
     result["report"] = str(_write_report(result, report)) if report else None
     if json:
         print_json(result)
@@ -133,7 +134,7 @@ def _search(
     from groundtune.methods._rag_arms import FOLDER, RagArms
 
     arms = RagArms(setup, lambda arm: with_changes(setup.config, arm.changes), system)
-    choices = others(the_space(setup, space, system, arms), setup.config, system)
+    choices = others(the_space(setup, space, arms), setup.config, arms.beside())
     path = setup.workspace.path(FOLDER) / f"{_identity(setup, system, choices)}.jsonl"
     if fresh:
         path.unlink(missing_ok=True)
@@ -141,7 +142,7 @@ def _search(
     search = Search(arms, journal, divided, choices, setup.config.optimize, seed=setup.config.seed, progress=bar)
     try:
         outcome = search.run(len(reported))
-        result = _result(setup, system, search, choices, outcome, reported)
+        result = _result(setup, arms, search, choices, outcome, reported)
     except KeyboardInterrupt:
         kept = f"{journal.seconds:.0f} s of measurements are kept in {path}"
         warn(f"stopped: {kept}; the same command goes on from there")
@@ -162,7 +163,7 @@ def _identity(setup: Setup, system: str, choices: Space) -> str:
     return digest([VERSION, config, system, choices, documents_digest(setup.workspace), examples])[:16]
 
 
-def the_space(setup: Setup, file: Path | None, system: str, arms: RagArms) -> Space:
+def the_space(setup: Setup, file: Path | None, arms: RagArms) -> Space:
     """The settings and values to try: of a file, of ``optimize.space``, or the built-in ones.
 
     Raises:
@@ -171,11 +172,11 @@ def the_space(setup: Setup, file: Path | None, system: str, arms: RagArms) -> Sp
     from groundtune.evaluation.search_space import SYSTEM, built_in, checked, read_space
 
     if file is not None:
-        found = read_space(file, setup.config)
+        found = read_space(file, setup.config, arms.beside())
     elif setup.config.optimize.space:
-        found = checked(setup.config, setup.config.optimize.space, "optimize.space")
+        found = checked(setup.config, setup.config.optimize.space, arms.beside(), "optimize.space")
     else:
-        return built_in(setup.config, system, arms.usable)
+        return built_in(setup.config, arms.beside(), arms.usable)
     from groundtune.methods._systems import check_system
 
     for name in found.get(SYSTEM, ()):
@@ -189,17 +190,17 @@ def _show_space(setup: Setup, file: Path | None, system: str, *, json: bool) -> 
     from groundtune.methods._rag_arms import RagArms
 
     arms = RagArms(setup, lambda arm: with_changes(setup.config, arm.changes), system)
-    found = the_space(setup, file, system, arms)
+    found, beside = the_space(setup, file, arms), arms.beside()
     if json:
         print_json({name: list(values) for name, values in found.items()})
         return
     say("# settings and the values to try: save as a file, change it, give it to --space")
     for name, values in found.items():
-        say(f"{name}: {value_text(values)}".replace("[", "\\[") + f"  # now {value_of(setup.config, name, system)}")
+        say(f"{name}: {value_text(values)}".replace("[", "\\[") + f"  # now {value_of(setup.config, name, beside)}")
 
 
 def _result(
-    setup: Setup, system: str, search: Search, choices: Space, outcome: Any, reported: list[Example]
+    setup: Setup, arms: RagArms, search: Search, choices: Space, outcome: Any, reported: list[Example]
 ) -> dict[str, Any]:
     """What is printed, written and drawn."""
     import datetime
@@ -207,18 +208,19 @@ def _result(
     from groundtune.cli._settings_text import setting_lines
     from groundtune.evaluation.compare import machine
     from groundtune.evaluation.search import single_changes
-    from groundtune.evaluation.search_space import SYSTEM, value_of
+    from groundtune.evaluation.search_space import SYSTEM, in_file, value_of
     from groundtune.evaluation.search_worth import advice, worth
 
     winner = outcome.winner
-    current = {name: value_of(setup.config, name, system) for name in choices}
+    beside = arms.beside()
+    current = {name: value_of(setup.config, name, beside) for name in choices}
     figures = worth(search, winner, reported, current, setup.config.compare)
     best = next(((a, s) for a, s in outcome.validation if a == winner), None)
-    in_file = {n: v for n, v in winner.changes.items() if n != SYSTEM}
+    written = {n: v for n, v in winner.changes.items() if in_file(n)}
     return {
         "created": datetime.datetime.now().isoformat(timespec="seconds"),
         "model": setup.config.model,
-        "system": system,
+        "system": beside[SYSTEM],
         "seed": setup.config.seed,
         "minutes": setup.config.optimize.minutes,
         "seconds": search.clock() - search._started,
@@ -226,7 +228,7 @@ def _result(
         "space": {name: list(values) for name, values in choices.items()},
         "current": current,
         "winner": winner.changes,
-        "lines": setting_lines(in_file) if in_file else "",
+        "lines": setting_lines(written) if written else "",
         "rounds": outcome.rounds,
         "validation": [{"changes": a.changes, "score": s} for a, s in outcome.validation],
         "winner_on_validation": best[1] if best else search.score("answers", winner, search.questions.validation),
@@ -239,15 +241,29 @@ def _result(
     }
 
 
-def _write(file: Path, result: dict[str, Any]) -> str | None:
+def _write(setup: Setup, file: Path, result: dict[str, Any]) -> str | None:
+    """Write what is better into the config file, and instructions into the project's prompts; returns what was written."""
     from groundtune.cli._settings_text import write_settings
-    from groundtune.evaluation.search_space import SYSTEM
+    from groundtune.evaluation.search_space import PROMPT, in_file
+    from groundtune.methods._prompt_files import own_path
 
-    changes = {n: v for n, v in result["winner"].items() if n != SYSTEM}
-    if not result["recommendation"]["adopt"] or not changes:
+    if not result["recommendation"]["adopt"]:
         return None
-    write_settings(file, changes)
-    return str(file)
+    changes = {n: v for n, v in result["winner"].items() if in_file(n)}
+    written = []
+    if changes:
+        write_settings(file, changes)
+        written.append(str(file))
+    for name, text in result["winner"].items():
+        if name.startswith(PROMPT):
+            prompt = setup.prompt(name.removeprefix(PROMPT))
+            path = own_path(setup.workspace.root, prompt.name)
+            path.parent.mkdir(exist_ok=True)
+            if path.exists():  # the user's own wording is not lost
+                path.replace(path.with_suffix(".old"))
+            path.write_text(prompt.told(text).text("Instruction chosen by groundtune optimize."), encoding="utf-8")
+            written.append(str(path))
+    return ", ".join(written) or None
 
 
 def _write_report(result: dict[str, Any], path: Path) -> Path:
@@ -258,97 +274,3 @@ def _write_report(result: dict[str, Any], path: Path) -> Path:
     half.write_text(render_search(result), encoding="utf-8")
     half.replace(path)
     return path.resolve()
-
-
-# ---------------------------------------------------------------- for people
-
-
-def show_result(result: dict[str, Any], file: Path) -> None:
-    """The report as tables, with the advice and what to do under them."""
-    from rich.markup import escape
-
-    held = result["held_out"]
-    asked, tried = result["asked"], {str(r["changes"]) for rows in result["rounds"] for r in rows["arms"]}
-    say(
-        f"{len(tried)} combinations tried on {asked['search']} training questions, the winner chosen on {asked['validation']} "
-        f"others, reported on {held['questions']} held-out ones; {result['seconds']:.0f} s"
-    )
-    _splits_table(held)
-    if held["worth"]:
-        _worth_table(held)
-    if held["not_measured"]:
-        say(f"not measured for want of time: {', '.join(held['not_measured'])}")
-    missed = {str(row["changes"]) for row in result["not_tried"]} - tried
-    if missed:
-        say(f"{len(missed)} combinations were not tried for want of time; --minutes gives more")
-    say(f"[bold]{escape(result['recommendation']['text'])}[/bold]")
-    _next_steps(result, file)
-
-
-def _next_steps(result: dict[str, Any], file: Path) -> None:
-    from rich.markup import escape
-
-    if result["recommendation"]["adopt"]:
-        if "system" in result["winner"]:
-            say(f"answers best: --system {result['winner']['system']}")
-        say(f"written to {file}" if result["written"] else f"in {file} (--write does it):")
-        say(escape(result["lines"].rstrip()))
-        if any(name.startswith("index.") for name in result["winner"]):
-            say("next: groundtune index")
-    if result["report"]:
-        say(f"report   {result['report']}")
-
-
-def _splits_table(held: dict[str, Any]) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="held-out questions", box=SIMPLE, padding=(0, 1, 0, 0))
-    rows = held["systems"]
-    for heading in (
-        "split",
-        "metric",
-        "now",
-        *(["found", "difference", "95 % interval", "p"] if len(rows) > 1 else []),
-    ):
-        table.add_column(heading, justify="left" if heading in ("split", "metric") else "right", no_wrap=True)
-    pairs = {(p["split"], p["metric"]): p for p in held["pairs"]}
-    for split, scores in rows[0]["scores"].items():
-        shown = ["score"] if split == "all" else [m for m in ("token_f1", "recall_at_5", "mrr", "supported") if m in scores]  # fmt: skip
-        for metric in shown if split != "unanswerable" else ["abstention_accuracy"]:
-            cells = [f"{row['scores'].get(split, {}).get(metric, {}).get('mean', float('nan')):.3f}" for row in rows]
-            pair = held["overall"] if split == "all" else pairs.get((split, metric))
-            more = _difference(pair) if pair and len(rows) > 1 else []
-            table.add_row(split.replace("held_out_", "held-out "), metric, *cells, *more)
-    Console().print(table)
-
-
-def _difference(pair: dict[str, Any]) -> list[str]:
-    p = pair.get("p_holm", pair["p_value"])
-    return [f"{pair['difference']:+.3f}", f"{pair['low']:+.3f} .. {pair['high']:+.3f}", f"{p:.4f}"]
-
-
-def _worth_table(held: dict[str, Any]) -> None:
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="what each choice is worth: the score lost without it", box=SIMPLE, padding=(0, 1, 0, 0))
-    headings = ("setting", "now", "found", "worth", "95 % interval", "p", "recall\n@5", "MRR", "F1", "ms", "index s")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "setting" else "right", no_wrap=True)
-    both = held["systems"][1]
-    table.add_row("(all of them)", "", "", *_difference(held["overall"]), *_figures(both))
-    for row in held["worth"]:
-        table.add_row(row["setting"], str(row["from"]), str(row["to"]), *_difference(row), *_figures(row["without"]))
-    Console().print(table)
-    say("recall, MRR, F1, ms (half of the questions are answered sooner) and index seconds: without that choice")
-
-
-def _figures(row: dict[str, Any]) -> list[str]:
-    scores = row["scores"]["all"]
-    means = [f"{scores[m]['mean']:.3f}" if m in scores else "-" for m in ("recall_at_5", "mrr", "token_f1")]
-    p50 = row["latency_seconds"].get("p50")
-    seconds = row["index"].get("seconds")
-    return [*means, f"{1000 * p50:.0f}" if p50 else "-", f"{seconds:.0f}" if seconds else "-"]

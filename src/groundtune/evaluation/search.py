@@ -256,13 +256,17 @@ class Search:
         asked = [e for e in examples if e.id in missing]
         if asked:
             system = self.system(part, arm)
-            metrics = dict.fromkeys([*METRICS, *self.config.retrieval_weights, *self.config.answer_weights])
+            names = [*METRICS, *self.config.retrieval_weights, *self.config.answer_weights]
+            metrics = {name: registry.get("metrics", name) for name in names}
             for begin in range(0, len(asked), 64):
                 batch = asked[begin : begin + 64]
                 since = self.clock()
                 completions = system.answer_batch([as_messages(e.question) for e in batch])
+                for metric in metrics.values():
+                    if hasattr(metric, "prepare"):
+                        metric.prepare(completions, batch)
                 values = {
-                    e.id: {m: registry.get("metrics", m).score(c, e) for m in metrics}
+                    e.id: {name: metric.score(c, e) for name, metric in metrics.items()}
                     for e, c in zip(batch, completions, strict=True)
                 }
                 self.journal.add(part, arm, values, self.clock() - since)
@@ -284,7 +288,8 @@ class Search:
                 self.journal.add_index(index, self.builder.make_index(arm), self.clock() - since)
             while len(self._systems) >= 2 * self.config.keep:
                 del self._systems[next(iter(self._systems))]
-            self._systems[key] = (self.builder.finder if part == "found" else self.builder.answerer)(arm)
+            build = {"found": self.builder.finder, "answers": self.builder.answerer}.get(part, self.builder.plain)
+            self._systems[key] = build(arm)
         return self._systems[key]
 
     def scores(self, part: str, arm: Arm, examples: Sequence[Example]) -> dict[str, float]:

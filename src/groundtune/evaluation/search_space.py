@@ -22,23 +22,44 @@ from groundtune.errors import ConfigError, InputError, did_you_mean
 #: setting -> values to try
 Space = dict[str, tuple[Any, ...]]
 
-#: what answers, of `groundtune list methods`: no setting of the file, but a choice all the same
-SYSTEM = "system"
+#: choices that are no setting of the file: what answers, and the instruction of a prompt (``prompt.NAME``)
+SYSTEM, PROMPT = "system", "prompt."
 
-#: the built-in table; retrieval first. Values around the defaults, far enough apart to tell
+#: the built-in table: values around the defaults, far enough apart to tell
 TABLE: Space = {
     "index.chunk_tokens": (100, 200, 350),
     "index.overlap_tokens": (0, 25, 60),
-    "index.embedder": ("minilm", "tuned"),
+    "index.chunker": ("sentence", "fixed", "structure", "semantic"),
+    "index.embedder": ("minilm", "minilm_int8", "tuned"),
+    "index.sentences": ("embedded", "pooled"),
     "retrieval.mode": ("hybrid", "vector", "text"),
+    "retrieval.text_weight": (0.0, 0.1, 0.25, 0.5),
+    "retrieval.feedback": (0, 3),
+    "retrieval.smoothing": (0.0, 0.2),
     "retrieval.candidates": (20, 40, 100),
+    "retrieval.reranker": (None, "cross_encoder"),
+    "retrieval.rerank_weight": (0.1, 0.2, 0.5),
+    "retrieval.diversity": (0.0, 0.3),
+    "retrieval.neighbours": (0, 1),
+    "retrieval.refuse_below": (None, 0.2, 0.4),
+    "retrieval.queries": ("none", "rewrite", "multi_query", "hyde", "step_back"),
     "retrieval.top_k": (3, 5, 10),
     "retrieval.context_sentences": (1, 2, 3, 6, 12),
     "retrieval.context_tokens": (300, 800, 1600),
     "answer.max_tokens": (16, 24, 48),
+    "prompt.with_passages": (
+        "Answer from the passages in a few words, or say: The passages do not say.",
+        "Copy the words of the passages that answer the question. If none do, say: The passages do not say.",
+        "You answer questions about the documents of an organisation. Use only the passages; be short. If they do not hold the answer, say: The passages do not say.",
+    ),
+    SYSTEM: ("rag", "few_shot_nearest+rag", "chain_of_thought+rag"),
 }
-#: settings under ``retrieval`` that change what the model reads of what was found, not what is found
-READING = frozenset({"retrieval.top_k", "retrieval.context_sentences", "retrieval.context_tokens"})
+#: settings under ``retrieval`` that what is found cannot be judged by: the answer has to be, for what is read of it, refused
+#: or asked of a model
+READING = frozenset(
+    f"retrieval.{name}"
+    for name in ("top_k", "context_sentences", "context_tokens", "neighbours", "parents", "refuse_below", "queries")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +117,7 @@ def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
     """
     values = config.model_dump()
     for name, value in changes.items():
-        if name == SYSTEM:
+        if not in_file(name):
             continue
         at = values
         *heads, last = name.split(".")
@@ -114,23 +135,30 @@ def with_changes(config: Config, changes: Mapping[str, Any]) -> Config:
         raise ConfigError(f"{key}: {fault['msg']} (found {fault['input']!r})") from None
 
 
-def value_of(config: Config, setting: str, system: str) -> Any:
-    """The current value of a setting, or the system that is searched for."""
+def in_file(name: str) -> bool:
+    """Whether a choice is a setting of ``groundtune.yaml``."""
+    return name != SYSTEM and not name.startswith(PROMPT)
+
+
+def value_of(config: Config, setting: str, beside: Mapping[str, Any]) -> Any:
+    """The current value of a choice; ``beside`` holds those that are no settings."""
+    if not in_file(setting):
+        return beside[setting]
     at: Any = config
-    for part in () if setting == SYSTEM else setting.split("."):
+    for part in setting.split("."):
         at = getattr(at, part)
-    return system if setting == SYSTEM else at
+    return at
 
 
-def built_in(config: Config, system: str, usable: Callable[[str, Any], bool]) -> Space:
+def built_in(config: Config, beside: Mapping[str, Any], usable: Callable[[str, Any], bool]) -> Space:
     """The table, without what this config has no setting for, does not take, or cannot use here."""
-    known = {name for name, _ in settings()}
+    known = {name for name, _ in settings()} | beside.keys()
     out: Space = {}
     for name, values in TABLE.items():
         if name not in known:
             continue
         taken = tuple(v for v in values if _takes(config, name, v) and usable(name, v))
-        if any(v != value_of(config, name, system) for v in taken):
+        if any(v != value_of(config, name, beside) for v in taken):
             out[name] = taken
     return out
 
@@ -143,7 +171,7 @@ def _takes(config: Config, name: str, value: Any) -> bool:
     return True
 
 
-def checked(config: Config, given: Mapping[str, Sequence[Any]], where: str) -> Space:
+def checked(config: Config, given: Mapping[str, Sequence[Any]], beside: Mapping[str, Any], where: str) -> Space:
     """A user's table.
 
     Raises:
@@ -151,6 +179,8 @@ def checked(config: Config, given: Mapping[str, Sequence[Any]], where: str) -> S
     """
     faults: list[str] = []
     for name, values in given.items():
+        if not in_file(str(name)) and name not in beside:
+            faults.append(f"{name}: no such prompt; there are {', '.join(sorted(beside.keys() - {SYSTEM}))}")
         if isinstance(values, str) or not isinstance(values, Sequence) or not values:
             faults.append(f"{name}: {values!r} is no list of values")
             continue
@@ -170,7 +200,7 @@ def checked(config: Config, given: Mapping[str, Sequence[Any]], where: str) -> S
     return {str(name): tuple(values) for name, values in given.items()}
 
 
-def read_space(path: Path, config: Config) -> Space:
+def read_space(path: Path, config: Config, beside: Mapping[str, Any]) -> Space:
     """A space in a YAML file: settings by dotted names or in sections, each with a list of values.
 
     Raises:
@@ -186,7 +216,7 @@ def read_space(path: Path, config: Config) -> Space:
         ) from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: no settings in it", expected="`retrieval.top_k: [3, 5, 8]` lines")
-    return checked(config, _flat(found), str(path))
+    return checked(config, _flat(found), beside, str(path))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -196,9 +226,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def others(space: Space, config: Config, system: str) -> Space:
+def others(space: Space, config: Config, beside: Mapping[str, Any]) -> Space:
     """The space without the current values: what there is to change to."""
-    left = {n: tuple(v for v in values if v != value_of(config, n, system)) for n, values in space.items()}
+    left = {n: tuple(v for v in values if v != value_of(config, n, beside)) for n, values in space.items()}
     return {n: values for n, values in left.items() if values}
 
 

@@ -15,11 +15,11 @@ import numpy as np
 from groundtune.config import CompareConfig
 from groundtune.evaluation.compare import choose_questions
 from groundtune.evaluation.recommendation import ALPHA
-from groundtune.evaluation.runner import run_system
-from groundtune.evaluation.search import METRICS, Search
+from groundtune.evaluation.search import Search
 from groundtune.evaluation.search_space import CURRENT, Arm
 from groundtune.evaluation.significance import holm, mean_score, paired_difference
 from groundtune.records import Example
+from groundtune.system import as_messages, timed
 
 PART = "held_out"
 #: shown of every arm
@@ -44,15 +44,13 @@ def affordable(search: Search, examples: Sequence[Example], seed: int) -> list[E
 
 
 def ask(search: Search, arm: Arm, examples: Sequence[Example], latency_questions: int) -> None:
-    """Ask an arm the held-out questions as a user would, unless that is written down already."""
-    if not search.journal.missing(PART, arm, [e.id for e in examples]):
-        return
-    search.system("answers", arm)  # makes its index
-    since = search.clock()
-    run = run_system(search.builder.plain(arm), examples, latency_questions=latency_questions)
-    wanted = dict.fromkeys([*METRICS, *search.config.answer_weights])
-    values = {e.id: {m: run.values[m].get(e.id) for m in wanted if m in run.values} for e in examples}
-    search.journal.add(PART, arm, values, search.clock() - since, run.latency_seconds)
+    """Ask an arm the held-out questions as a user would, then some one by one to time; only what is not written down."""
+    search.measure(PART, arm, examples)
+    if not search.journal.latency(PART, arm):
+        system, since = search.system(PART, arm), search.clock()
+        alone = examples[:: max(1, len(examples) // latency_questions)][:latency_questions]
+        taken = [timed(system, as_messages(e.question + " ")).seconds for e in alone]
+        search.journal.add(PART, arm, {}, search.clock() - since, taken)
 
 
 def worth(

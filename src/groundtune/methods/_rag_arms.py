@@ -11,13 +11,16 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from groundtune.config import Config, IndexConfig
 from groundtune.errors import GroundtuneError
 from groundtune.ingest.ingest import read_result, read_sections
+from groundtune.methods._prompt_files import PromptFile, prompt_names
+from groundtune.methods._search import search
 from groundtune.methods._setup import Setup
-from groundtune.methods._systems import build_system
+from groundtune.methods._systems import build_system, check_system
 from groundtune.records import Completion, Message
 from groundtune.retrieval.embedding import identity, open_embedder
 from groundtune.retrieval.index import build_index
@@ -28,6 +31,8 @@ from groundtune.workspace import Workspace, digest
 
 #: folder of the searches, and within it of the indexes that a search makes
 FOLDER, INDEXES = "optimize", "indexes"
+#: choices that are no setting of the file: what answers, and the instruction of a prompt (``prompt.NAME``)
+SYSTEM, PROMPT = "system", "prompt."
 #: texts embedded to estimate a first index, and how often the index embeds each character: in its chunk, alone, behind headings
 SAMPLE, TIMES = 24, 3.2
 
@@ -50,6 +55,17 @@ class ArmWorkspace(Workspace):
         return super().path(f"{self._place}{slash}{rest}" if head == "index" else name)
 
 
+class ArmSetup(Setup):
+    """A project with other instructions in some prompts."""
+
+    instructions: Mapping[str, str] = MappingProxyType({})
+
+    def prompt(self, name: str) -> PromptFile:
+        """As in :class:`Setup`, with the arm's instruction where it has one."""
+        found = super().prompt(name)
+        return found.told(self.instructions[name]) if name in self.instructions else found
+
+
 class Found:
     """A System that says nothing and shows what it found: for scoring retrieval without a model.
 
@@ -60,17 +76,23 @@ class Found:
     name, description = "found", "what is retrieved, without an answer"
 
     def __init__(self, setup: Setup) -> None:
-        self._setup, self._retriever = setup, setup.retriever
+        self._setup = setup
 
     def answer(self, messages: Sequence[Message]) -> Completion:
         """What is found for the last user message."""
-        hits = self._retriever.retrieve(question_of(messages), document=self._setup.document)
-        return Completion("", retrieved=tuple(to_source(h, "") for h in hits))
+        return self.answer_batch([messages])[0]
 
     def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
         """Many; the questions are embedded together."""
-        self._retriever.embed_all([question_of(c) for c in conversations])
-        return [self.answer(c) for c in conversations]
+        found = search(self._setup, self._setup.backend(), [question_of(c) for c in conversations])
+        return [Completion("", retrieved=tuple(to_source(h, "") for h in hits)) for hits in found]
+
+
+def _scratch(config: IndexConfig) -> IndexConfig:
+    """The settings of an arm's own index: kept on this disk, whatever store the project has."""
+    fields = IndexConfig.model_fields
+    plain: dict[str, Any] = {name: fields[name].default for name in ("store", "database") if name in fields}
+    return config.model_copy(update=plain)
 
 
 class RagArms:
@@ -109,7 +131,7 @@ class RagArms:
         config: IndexConfig = self._configured(arm).index
         kept, workspace = self._vectors(config.embedder), self._workspace(config)
         before, started = kept.embedded, time.perf_counter()
-        build_index(workspace, config, progress=self._progress, embedder=kept)
+        build_index(workspace, _scratch(config), progress=self._progress, embedder=kept)
         seconds = time.perf_counter() - started
         figures = (workspace.manifest("index") or {"figures": {}})["figures"]
         # the next one is no dearer: the sentences have their vectors now
@@ -128,27 +150,40 @@ class RagArms:
         """The arm's system as a user would have it."""
         return build_system(self._name(arm), self._open(arm, remember=False))
 
+    def beside(self) -> dict[str, Any]:
+        """The current values of the choices that are no settings: the system, and each prompt's instruction."""
+        out: dict[str, Any] = {SYSTEM: self._system}
+        for name in prompt_names():
+            turns = dict(self._setup.prompt(name).turns)
+            if "system" in turns:
+                out[f"{PROMPT}{name}"] = turns["system"]
+        return out
+
     def usable(self, setting: str, value: Any) -> bool:
-        """Whether a value can be tried on this machine: an embedder may not be trained, or need a package."""
-        if setting != "index.embedder":
-            return True
+        """Whether a value can be tried here: an embedder may not be trained or need a package, a system may not be there."""
         try:
-            identity(self._setup.workspace, value)
-            open_embedder(self._setup.workspace, value)
+            if setting == "index.embedder":
+                open_embedder(self._setup.workspace, value)
+            if setting == SYSTEM:
+                check_system(value)
         except (GroundtuneError, ImportError):
             return False
-        return True
+        return setting != SYSTEM or self._system == "rag"
 
     def clear(self) -> None:
         """Take the scratch indexes away; the vectors stay, for a search that goes on."""
         shutil.rmtree(self._setup.workspace.path(f"{FOLDER}/{INDEXES}"), ignore_errors=True)
 
     def _name(self, arm: Any) -> str:
-        return str(arm.changes.get("system", self._system))
+        return str(arm.changes.get(SYSTEM, self._system))
 
     def _open(self, arm: Any, *, remember: bool) -> Setup:
-        config = self._configured(arm)
-        setup = Setup(self._workspace(config.index), config, self._setup.document, self._setup._backends)
+        config, mine = self._configured(arm), self._setup
+        workspace = self._workspace(config.index)
+        if workspace is not mine.workspace:
+            config = config.model_copy(update={"index": _scratch(config.index)})
+        setup = ArmSetup(workspace, config, mine.document, mine.passage_filter, mine._backends)
+        setup.instructions = {n.removeprefix(PROMPT): v for n, v in arm.items if n.startswith(PROMPT)}
         if remember:
             setup.retriever.embedder = self._vectors(config.index.embedder)
         return setup
