@@ -30,7 +30,7 @@ from groundtune.system import System, as_messages
 #: least facts among the training questions: two to search with and two to choose by
 FACTS = 4
 #: questions of the first round at least, and least questions with a passage for a stage that scores what is found
-FIRST, WITH_PASSAGE = 8, 4
+FIRST, WITH_PASSAGE = 8, 2
 #: measured of every answer, beside the metrics that have a weight
 METRICS = ("token_f1", "exact_match", "supported", "abstention_accuracy", "recall_at_5", "mrr")
 #: share of the time that is not the report's which the first stage may take, and most that the report may take
