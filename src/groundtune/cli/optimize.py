@@ -215,7 +215,6 @@ def _result(
     beside = arms.beside()
     current = {name: value_of(setup.config, name, beside) for name in choices}
     figures = worth(search, winner, reported, current, setup.config.compare)
-    best = next(((a, s) for a, s in outcome.validation if a == winner), None)
     written = {n: v for n, v in winner.changes.items() if in_file(n)}
     return {
         "created": datetime.datetime.now().isoformat(timespec="seconds"),
@@ -224,14 +223,14 @@ def _result(
         "seed": setup.config.seed,
         "minutes": setup.config.optimize.minutes,
         "seconds": search.clock() - search._started,
-        "asked": {"search": len(search.questions.search), "validation": len(search.questions.validation)},
+        "asked": {"search": len(search.questions.search), "validation": outcome.chosen_on},
         "space": {name: list(values) for name, values in choices.items()},
         "current": current,
         "winner": winner.changes,
         "lines": setting_lines(written) if written else "",
         "rounds": outcome.rounds,
         "validation": [{"changes": a.changes, "score": s} for a, s in outcome.validation],
-        "winner_on_validation": best[1] if best else search.score("answers", winner, search.questions.validation),
+        "winner_on_validation": outcome.score,
         "put_back": [{"setting": n, "value": v} for n, v in outcome.put_back],
         "singles": single_changes(outcome, choices),
         "not_tried": [{"changes": a.changes, "why": why} for a, why in outcome.not_tried],

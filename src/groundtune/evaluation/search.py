@@ -33,8 +33,8 @@ FACTS = 4
 FIRST, WITH_PASSAGE = 8, 2
 #: measured of every answer, beside the metrics that have a weight
 METRICS = ("token_f1", "exact_match", "supported", "abstention_accuracy", "recall_at_5", "mrr")
-#: share of the time that is not the report's which the first stage may take, and most that the report may take
-FIRST_STAGE, REPORT = 0.5, 0.5
+#: share of the time before the choice that the first stage may take; most of the budget that the choice and the report may take
+FIRST_STAGE, CHOICE, REPORT = 0.5, 0.15, 0.35
 
 #: (done, in all, note)
 Progress = Callable[[int, int, str], None]
@@ -82,16 +82,19 @@ class Outcome:
     """What a search came to.
 
     Attributes:
-        winner: the arm to be reported on.
+        winner, score: the arm to be reported on, and its score on the validation questions.
         rounds: stage, number of questions, arms with their scores.
         validation: the arms that were left, with their scores there, best first.
         put_back: changes of the best arm that did not help on the validation questions.
+        chosen_on: validation questions that were asked.
         not_tried: arm and reason.
     """
 
     winner: Arm = CURRENT
     rounds: list[dict[str, Any]] = field(default_factory=list)
     validation: list[tuple[Arm, float]] = field(default_factory=list)
+    score: float = 0.0
+    chosen_on: int = 0
     put_back: list[tuple[str, Any]] = field(default_factory=list)
     not_tried: list[tuple[Arm, str]] = field(default_factory=list)
 
@@ -176,17 +179,16 @@ class Search:
     def run(self, held_out: int) -> Outcome:
         """Search and choose; ``held_out`` is how many questions the report will ask."""
         search, validation = self.questions.search, self.questions.validation
-        first = first_facts(search, max(FIRST, len(search) // self.config.eta))
-        self.measure(
-            "answers", CURRENT, first
-        )  # the speed that the rest is planned by; the current settings are in every round
-        held = min(self.journal.seconds_for("answers", 5 * held_out), REPORT * self.config.minutes * 60)
-        report = held + self.journal.seconds_for("answers", (self.config.keep + 2) * len(validation))
+        self.measure("answers", CURRENT, first_facts(search, FIRST))  # the speed that the rest is planned by
+        total, seconds_for = self.config.minutes * 60, self.journal.seconds_for
+        held = min(seconds_for("answers", 5 * held_out), REPORT * total)
+        report = held + min(seconds_for("answers", (self.config.keep + 2) * len(validation)), CHOICE * total)
         with_passage = [e for e in search if e.passages]
         staged = {n: v for n, v in self.space.items() if stage_of(n) != "answer"}
         left = [CURRENT]
         if staged and len(with_passage) >= WITH_PASSAGE:
             until = self.left() - (self.left() - report) * FIRST_STAGE
+            self.measure("found", CURRENT, first_facts(with_passage, FIRST))
             arms = first_arms(staged, [CURRENT], self.config.arms, self.seed)
             left = self.halve("found", arms, [CURRENT], with_passage, until)
             staged = {n: v for n, v in self.space.items() if stage_of(n) == "answer"}
@@ -212,7 +214,8 @@ class Search:
         rounds = max(1, math.ceil(math.log(max(1.0, len(arms) / keep), eta)))
         left = [CURRENT, *sorted((a for a in arms if a != CURRENT), key=lambda a: bool(a.part("index").items))]
         for turn in range(rounds):
-            asked = first_facts(pool, max(FIRST, math.ceil(len(pool) / eta ** (rounds - 1 - turn))))
+            most = max(FIRST, math.ceil(len(pool) / eta ** (rounds - 1 - turn)))
+            asked = first_facts(pool, self._count(f"{part}, round {turn + 1}", part, left, most, rounds - turn, until))
             scores = self._round(part, left, asked, until)
             if turn == 0:
                 more = joined(scores, max((a for a in bases if a in scores), key=lambda a: scores[a]))
@@ -221,6 +224,20 @@ class Search:
             rows = [{"changes": a.changes, "score": s, "kept": a in left} for a, s in scores.items()]
             self.outcome.rounds.append({"part": part, "questions": len(asked), "arms": rows})
         return left
+
+    def _count(self, what: str, part: str, arms: Sequence[Arm], most: int, rounds: int, until: float) -> int:
+        """How many questions a round asks: ``most``, or an equal share of the time for each arm and each round to come.
+
+        That is the budget of successive halving, B / (arms x rounds). What the time decided is written down.
+        """
+        known = self.journal.decided(what)
+        if known is None:
+            each = self.journal.seconds_for(part, 1)
+            indexes = {a.part("index"): self.builder.index_seconds(a) for a in arms}
+            spare = (self.left() - until - sum(indexes.values())) / rounds
+            known = min(most, max(FIRST, int(spare / (each * len(arms))))) if each else most
+            self.journal.decide(what, known)
+        return known
 
     def _round(self, part: str, arms: Sequence[Arm], asked: Sequence[Example], until: float) -> dict[Arm, float]:
         scores: dict[Arm, float] = {}
@@ -311,17 +328,19 @@ class Search:
         Args:
             until: seconds of the budget that have to be left for the report.
         """
-        asked = self.questions.validation
+        most = len(self.questions.validation)
+        asked = first_facts(self.questions.validation, self._count("choice", "answers", left, most, 1, until))
         scores = {a: self.score("answers", a, asked) for a in left if self.affords("answers", a, asked, until)}
         before = {a: sum(self.scores("answers", a, self._asked_before(a)).values()) for a in scores}
         order = sorted(scores, key=lambda a: (-round(scores[a], 9), -round(before[a], 9), len(a.items)))
+        self.outcome.chosen_on = len(asked)
         self.outcome.validation = [(a, scores[a]) for a in order]
         winner = order[0]
         for name, value in winner.items:
-            if self._no_worse(winner.without(name), winner, until):
+            if self._no_worse(winner.without(name), winner, asked, until):
                 winner = winner.without(name)
                 self.outcome.put_back.append((name, value))
-        self.outcome.winner = winner
+        self.outcome.winner, self.outcome.score = winner, self.score("answers", winner, asked)
 
     def _asked_before(self, arm: Arm) -> list[Example]:
         """The questions of the rounds that an arm has answered."""
@@ -329,9 +348,11 @@ class Search:
         missing = self.journal.missing("answers", arm, [e.id for e in search])
         return [e for e in search if e.id not in missing]
 
-    def _no_worse(self, less: Arm, more: Arm, until: float) -> bool:
+    def _no_worse(self, less: Arm, more: Arm, validation: Sequence[Example], until: float) -> bool:
         """Whether fewer changes do as well on the validation questions and, where they do exactly as well, on the others too."""
-        for asked in (self.questions.validation, self.questions.search):
+        for asked in (validation, self._asked_before(more)):
+            if not asked:
+                continue
             if not all(self.affords("answers", arm, asked, until) for arm in (less, more)):
                 return False
             gain = self.score("answers", less, asked) - self.score("answers", more, asked)
