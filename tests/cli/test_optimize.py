@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from groundtune.cli._common import open_project
 from groundtune.cli.main import main
+from groundtune.cli.optimize import _write
 from groundtune.methods._rag_arms import RagArms
 from html_page import Page
 
@@ -82,6 +84,22 @@ def test_what_is_better_is_written_where_asked(optimize: Command) -> None:
     assert result["held_out"]["worth"][0]["difference"] == result["held_out"]["overall"]["difference"]
     code, out, _ = optimize(*common)
     assert code == 0 and "answers best: --system rag" in out and "what each choice is worth" in out
+
+
+def test_settings_and_instructions_are_written_and_nothing_is_lost(project: Path) -> None:
+    (project / "prompts").mkdir()
+    own = "[system]\nOurs.\n[user]\n{passages} {question}\n"
+    (project / "prompts" / "with_passages.txt").write_text(own, encoding="utf-8")
+    winner = {"retrieval.top_k": 3, "prompt.with_passages": "Be {short}.", "system": "rag"}
+    file, before = project / "groundtune.yaml", (project / "groundtune.yaml").read_text(encoding="utf-8")
+    assert _write(open_project(project), file, {"winner": winner, "recommendation": {"adopt": False}}) is None
+    assert file.read_text(encoding="utf-8") == before
+    written = _write(open_project(project), file, {"winner": winner, "recommendation": {"adopt": True}})
+    assert written == f"{file}, {project / 'prompts' / 'with_passages.txt'}"
+    assert file.read_text(encoding="utf-8") == before + "retrieval:\n  top_k: 3\n"
+    assert (project / "prompts" / "with_passages.old").read_text(encoding="utf-8") == own
+    said = open_project(project).prompt("with_passages").messages(question="q?", passages="p")
+    assert [m.content for m in said] == ["Be {short}.", "p q?"]
 
 
 def test_ctrl_c_keeps_what_was_measured(optimize: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,7 +244,7 @@ def _write(setup: Setup, file: Path, result: dict[str, Any]) -> str | None:
     """Write what is better into the config file, and instructions into the project's prompts; returns what was written."""
     from groundtune.cli._settings_text import write_settings
     from groundtune.evaluation.search_space import PROMPT, in_file
-    from groundtune.methods._prompt_files import own_path
+    from groundtune.methods._prompt_files import literal, own_path
 
     if not result["recommendation"]["adopt"]:
         return None
@@ -260,7 +260,9 @@ def _write(setup: Setup, file: Path, result: dict[str, Any]) -> str | None:
             path.parent.mkdir(exist_ok=True)
             if path.exists():  # the user's own wording is not lost
                 path.replace(path.with_suffix(".old"))
-            path.write_text(prompt.told(text).text("Instruction chosen by groundtune optimize."), encoding="utf-8")
+            path.write_text(
+                prompt.told(literal(text)).text("Instruction chosen by groundtune optimize."), encoding="utf-8"
+            )
             written.append(str(path))
     return ", ".join(written) or None
 

@@ -35,6 +35,8 @@ FIRST, WITH_PASSAGE = 8, 2
 METRICS = ("token_f1", "exact_match", "supported", "abstention_accuracy", "recall_at_5", "mrr")
 #: share of the time before the choice that the first stage may take; most of the budget that the choice and the report may take
 FIRST_STAGE, CHOICE, REPORT = 0.5, 0.15, 0.35
+#: of a round's time, most that new indexes are planned with
+INDEXES = 0.7
 
 #: (done, in all, note)
 Progress = Callable[[int, int, str], None]
@@ -232,10 +234,15 @@ class Search:
         """
         known = self.journal.decided(what)
         if known is None:
-            each = self.journal.seconds_for(part, 1)
-            indexes = {a.part("index"): self.builder.index_seconds(a) for a in arms}
-            spare = (self.left() - until - sum(indexes.values())) / rounds
-            known = min(most, max(FIRST, int(spare / (each * len(arms))))) if each else most
+            each, spare = self.journal.seconds_for(part, 1), self.left() - until
+            indexes: dict[Arm, float] = {}  # those that there is time for
+            for arm in arms:
+                seconds = self.builder.index_seconds(arm)
+                if sum(indexes.values()) + seconds <= spare * INDEXES:
+                    indexes[arm.part("index")] = seconds
+            asked = sum(a.part("index") in indexes for a in arms)
+            spare = (spare - sum(indexes.values())) / rounds
+            known = min(most, max(FIRST, int(spare / (each * max(1, asked))))) if each else most
             self.journal.decide(what, known)
         return known
 

@@ -17,7 +17,7 @@ from typing import Any
 from groundtune.config import Config, IndexConfig
 from groundtune.errors import GroundtuneError
 from groundtune.ingest.ingest import read_result, read_sections
-from groundtune.methods._prompt_files import PromptFile, prompt_names
+from groundtune.methods._prompt_files import PromptFile, literal, prompt_names
 from groundtune.methods._search import search
 from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system, check_system
@@ -63,7 +63,7 @@ class ArmSetup(Setup):
     def prompt(self, name: str) -> PromptFile:
         """As in :class:`Setup`, with the arm's instruction where it has one."""
         found = super().prompt(name)
-        return found.told(self.instructions[name]) if name in self.instructions else found
+        return found.told(literal(self.instructions[name])) if name in self.instructions else found
 
 
 class Found:
