@@ -54,13 +54,32 @@ class CrawlConfig(_Part):
 class IndexConfig(_Part):
     """How documents are cut, embedded and stored."""
 
+    chunker: str = Field(
+        "sentence",
+        description="how documents are cut: sentence (runs of whole sentences), fixed, structure, semantic (embeds every sentence once more)",
+    )
     chunk_tokens: int = Field(200, ge=16, le=2000, description="longest chunk, in word pieces of the embedder")
-    overlap_tokens: int = Field(25, ge=0, description="tokens that neighbouring chunks of one section share")
+    overlap_tokens: int = Field(
+        25, ge=0, description="tokens that neighbouring chunks of one section share (sentence, fixed)"
+    )
     embedder: str = Field(
         "minilm",
-        description="what turns text into vectors: minilm, tuned (by `groundtune tune --method embedder`), a sentence-transformers folder or name",
+        description="what turns text into vectors: minilm, minilm_int8 (twice the speed, near vectors), tuned (by `groundtune tune --method embedder`), a sentence-transformers folder or name, openai:MODEL[@URL]",
     )
-    store: str = Field("lance", description="where vectors and full text are kept: lance")
+    sentences: Literal["embedded", "pooled"] = Field(
+        "embedded",
+        description="sentences' vectors: embedded on their own and behind their headings, or pooled from their chunk's tokens (a third of the work; the best passage is first a little less often)",
+    )
+    store: str = Field("lance", description="where vectors and full text are kept: lance, pgvector")
+    database: str | None = Field(
+        None,
+        description="address for pgvector, as in postgresql://user:${PASSWORD}@host/name; ${NAME} is taken from the environment",
+    )
+    approximate_from: int = Field(
+        200_000,
+        ge=0,
+        description="vectors of one kind from which search is approximate (at least 99 of 100 nearest are found); 0: never",
+    )
 
 
 class RetrievalConfig(_Part):
@@ -70,6 +89,49 @@ class RetrievalConfig(_Part):
     candidates: int = Field(40, ge=1, description="candidates of each kind of search before fusion")
     mode: Literal["hybrid", "vector", "text"] = Field(
         "hybrid", description="vectors, full text, or both fused by reciprocal rank"
+    )
+    text_weight: float = Field(
+        0.1,
+        ge=0,
+        le=5,
+        description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
+    )
+    text_weight_foreign: float = Field(
+        0.6,
+        ge=0,
+        le=5,
+        description="the same for questions in a language that the embedder does not know (minilm's is English); 0.6 is best on the German example's training questions",
+    )
+    feedback: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="best chunks that the question's vector is moved towards for a second search; 0: none",
+    )
+    smoothing: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of a chunk's score taken from the candidates most like it: helps where many chunks answer",
+    )
+    reranker: str | None = Field(
+        None,
+        description="second look at the best candidates: cross_encoder (bundled), language_model, or a cross-encoder's folder or name",
+    )
+    rerank_candidates: int = Field(20, ge=2, le=500, description="candidates that the reranker reads")
+    rerank_weight: float = Field(
+        0.2, ge=0, le=10, description="what the reranker's best candidate gains beside its own score"
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="likeness to better chunks that costs a chunk its place (MMR); 0: relevance alone"
+    )
+    neighbours: int = Field(0, ge=0, le=10, description="chunks before and after each hit that are handed on with it")
+    parents: bool = Field(False, description="hand on the section around each hit: four chunks on each side at most")
+    refuse_below: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="confidence below which a question is refused; default: what `groundtune calibrate` chose, else none",
     )
     context_tokens: int = Field(
         800, ge=16, description="most passage tokens put into the prompt; never over half of the model's context"
@@ -200,6 +262,45 @@ class OptimizeConfig(_Part):
     )
 
 
+class ClaimsConfig(_Part):
+    """The claims lesson of `groundtune claims`."""
+
+    file: str = Field("claims.jsonl", description="claims with their labels True, False or NEE")
+    nearest: int = Field(3, ge=1, le=50, description="passages shown with a claim; the published lesson's three")
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="passages at this cosine distance or farther are left out; default: chosen on the claims of the split train",
+    )
+    max_tokens: int = Field(8, ge=1, description="most tokens of a verdict")
+
+
+class JudgeConfig(_Part):
+    """The language model that judges answers, once `groundtune judge` found that it agrees with people."""
+
+    model: str | None = Field(None, description="as `model`: openai:MODEL@URL, a folder, pebble; default: no judge")
+    rubric: str = Field("correct", description="correct, quality, pair, or a file of your own")
+    least_kappa: float = Field(
+        0.4,
+        ge=-1,
+        le=1,
+        description="the judge is believed where the lower end of its kappa's 95 % interval reaches this; 0.4: moderate agreement (Landis and Koch 1977)",
+    )
+    least_labels: int = Field(30, ge=2, description="fewest human labels to measure agreement on")
+    max_tokens: int = Field(200, ge=1, description="most tokens of a judge's reply")
+
+
+class GateConfig(_Part):
+    """What `groundtune gate` holds a change against."""
+
+    baseline: str = Field("groundtune-baseline.json", description="the stored scores, to be committed")
+    metrics: tuple[str, ...] = Field(
+        ("token_f1", "recall_at_5", "abstention_accuracy"), description="scores that must not drop"
+    )
+    alpha: float = Field(0.05, gt=0, lt=1, description="a drop counts where its p-value, corrected by Holm, lies below")
+
+
 class AliasConfig(_Part):
     """What answers to a name of the API."""
 
@@ -268,6 +369,9 @@ class Config(_Part):
     scratch: ScratchConfig = ScratchConfig()
     compare: CompareConfig = CompareConfig()
     optimize: OptimizeConfig = OptimizeConfig()
+    claims: ClaimsConfig = ClaimsConfig()
+    judge: JudgeConfig = JudgeConfig()
+    gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
 
 

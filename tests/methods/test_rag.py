@@ -45,6 +45,9 @@ class FakeRetriever:
         self.asked.append((question, document))
         return self.hits
 
+    def refuses(self, question: str, hits: list[Hit]) -> bool:
+        return False
+
 
 class Recorder(EchoBackend):
     """An echo that keeps its prompts."""

@@ -19,16 +19,20 @@ import typer
 
 from groundtune.cli import (
     ask,
+    calibrate,
     chat,
+    claims,
     compare,
     demo,
     doctor,
     evaluate,
     export,
     forget,
+    gate,
     index,
     ingest,
     init,
+    judge,
     list_,
     optimize,
     plan,
@@ -54,6 +58,7 @@ app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("index")(index.index)
 app.command("forget")(forget.forget)
+app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)
 app.command("tune")(tune.tune)
 app.command("pretrain")(pretrain.pretrain)
@@ -63,6 +68,9 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("optimize")(optimize.optimize)
 app.command("tune-rag", hidden=True)(optimize.optimize)
+app.command("gate")(gate.gate)
+app.command("judge")(judge.judge)
+app.command("claims")(claims.claims)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)

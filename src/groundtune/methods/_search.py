@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from groundtune.methods._setup import Backend, Setup
+from groundtune.retrieval.fusion import RRF_K
 from groundtune.retrieval.queries import COUNT, PROMPTS, further_queries
-from groundtune.retrieval.retriever import RRF_K, Hit
+from groundtune.retrieval.retriever import Hit
 
 
 def search(setup: Setup, backend: Backend, questions: Sequence[str], *, plain: bool = False) -> list[list[Hit]]:

@@ -14,13 +14,17 @@ from groundtune.dataset.examples import read_examples
 from groundtune.dataset.prompts import abstains, closed_book
 from groundtune.methods._prompt_files import PromptFile, read_prompt_file
 from groundtune.records import Chunk, Completion, Example, Generation, Message
+from groundtune.retrieval.calibrated import stored
 from groundtune.retrieval.embedding import embedder_of_index
+from groundtune.retrieval.reranking import open_reranker
 from groundtune.retrieval.retriever import Retriever
 from groundtune.system import question_of
 from groundtune.workspace import Workspace
 
 #: beginnings of names that are no model of this machine
 ELSEWHERE = ("echo:", "openai:")
+#: of a language model's order of ten passages
+RERANK_TOKENS = 64
 
 
 class Backend(Protocol):
@@ -73,7 +77,18 @@ class Setup:
         """The retriever over the built index."""
         folder = self.workspace.need("index", next_step="groundtune index")
         embedder = embedder_of_index(self.workspace, self.config.index)
-        return Retriever(folder, self.config.index, self.config.retrieval, embedder)
+        settings = self.config.retrieval
+        reranker = None
+        if settings.reranker:
+            reranker = open_reranker(settings.reranker, root=self.workspace.root, generate=self._generate)
+        known = stored(self.workspace, settings)
+        return Retriever(folder, self.config.index, settings, embedder, reranker=reranker, calibration=known)
+
+    def _generate(self, prompts: Sequence[str]) -> list[str]:
+        """What the project's model writes for prompts: for a reranker that asks one."""
+        asked = [[Message("user", p)] for p in prompts]
+        written = self.backend().generate_batch(asked, max_tokens=RERANK_TOKENS)
+        return [g.text for g in written]
 
     @cached_property
     def examples(self) -> list[Example]:
