@@ -250,6 +250,29 @@ class CompareConfig(_Part):
     usd_per_hour: float = Field(0.10, ge=0, description="price of this machine, for cost per 1,000 questions")
 
 
+class OptimizeConfig(_Part):
+    """How `groundtune optimize` looks for better settings than these."""
+
+    minutes: float = Field(10, gt=0, description="longest time for the whole search, indexes and final report included")
+    space: dict[str, tuple[Any, ...]] = Field(
+        {},
+        description="settings and the values to try, as in {retrieval.top_k: [3, 5, 8]}; default: those that `groundtune optimize --show-space` prints",
+    )
+    arms: int = Field(24, ge=2, description="most combinations of settings that each of the two stages begins with")
+    keep: int = Field(4, ge=2, description="combinations that leave each stage, the current settings among them")
+    eta: int = Field(2, ge=2, description="each round asks so many times more questions and drops all but 1 in so many")
+    validation_share: float = Field(
+        0.33, gt=0, lt=1, description="share of the training facts kept back to choose among those that are left"
+    )
+    retrieval_weights: dict[str, float] = Field(
+        {"recall_at_5": 0.5, "mrr": 0.5}, description="metrics of the first stage, which asks no model"
+    )
+    answer_weights: dict[str, float] = Field(
+        {"token_f1": 1.0, "supported": 0.25, "abstention_accuracy": 1.0},
+        description="metrics of an answer; abstention_accuracy: what a question without an answer counts beside one with",
+    )
+
+
 class ClaimsConfig(_Part):
     """The claims lesson of `groundtune claims`."""
 
@@ -356,6 +379,7 @@ class Config(_Part):
     tune: TuneConfig = TuneConfig()
     scratch: ScratchConfig = ScratchConfig()
     compare: CompareConfig = CompareConfig()
+    optimize: OptimizeConfig = OptimizeConfig()
     claims: ClaimsConfig = ClaimsConfig()
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()

@@ -34,6 +34,7 @@ from groundtune.cli import (
     init,
     judge,
     list_,
+    optimize,
     plan,
     pretrain,
     prompts,
@@ -68,6 +69,8 @@ app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("optimize")(optimize.optimize)
+app.command("tune-rag", hidden=True)(optimize.optimize)
 app.command("gate")(gate.gate)
 app.command("judge")(judge.judge)
 app.command("claims")(claims.claims)
