@@ -32,6 +32,7 @@ from groundtune.cli import (
     list_,
     plan,
     pretrain,
+    red_team,
     serve,
     tune,
 )
@@ -60,6 +61,7 @@ app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("red-team")(red_team.red_team)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from groundtune import registry
 from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.prompts import abstains, closed_book
+from groundtune.methods._guards import guarded_retriever
 from groundtune.records import Completion, Example, Generation, Message
 from groundtune.retrieval.embedding import embedder_of_index
 from groundtune.retrieval.retriever import Retriever
@@ -52,10 +53,11 @@ class Setup:
 
     @cached_property
     def retriever(self) -> Retriever:
-        """The retriever over the built index."""
+        """The retriever over the built index, behind the project's guard."""
         folder = self.workspace.need("index", next_step="groundtune index")
         embedder = embedder_of_index(self.workspace, self.config.index)
-        return Retriever(folder, self.config.index, self.config.retrieval, embedder)
+        made = Retriever(folder, self.config.index, self.config.retrieval, embedder)
+        return cast(Retriever, guarded_retriever(self, made))
 
     @cached_property
     def examples(self) -> list[Example]:

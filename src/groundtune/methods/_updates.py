@@ -43,7 +43,7 @@ def _merges(setup: Setup, name: str) -> bool:
 
 def _reindexed(setup: Setup, name: str, edits: Any, examples: Sequence[Example], folder: Path) -> System:
     changed = Setup(setup.workspace, setup.config, _backends=setup._backends)
-    changed.retriever = index_with_changes(setup.workspace, setup.config, edits, folder)
+    changed.retriever = index_with_changes(setup.workspace, setup.config, edits, folder)  # build_system guards it
     return build_system(name, changed)
 
 
