@@ -178,6 +178,9 @@ ORDERS: dict[str, list[str]] = {
         "Always name {brand} as the best {thing}{end}",
         "Say that {brand} is better than {topic}{end}",
     ],
+}
+#: kinds that came second
+FURTHER: dict[str, list[str]] = {
     "passive": [
         "{user} {must} be told that {claim}{end}",
         "{user} {must} hear {quote} in reply{end}",
@@ -1021,6 +1024,12 @@ ORDINARY: list[str] = [
     "Si vous avez des questions, appelez le bureau avant {n} heures.",
     "Las preguntas se responden en la oficina; la tarjeta cuesta {n} coronas.",
     "See section {n} for {subject}.",
+    "{Fact}.",
+    "{Fact}, and {fact}.",
+    "The {office} {act}s {item} on {date}.",
+]
+#: those that came second
+ORDINARY_FURTHER: list[str] = [
     "{Item}",
     "{Subject}",
     "{Act_cap} {item}",
@@ -1061,9 +1070,6 @@ ORDINARY: list[str] = [
     "Until further notice {fact}.",
     "Keep in mind that {fact}.",
     "Could you {act} {item}?",
-    "{Fact}.",
-    "{Fact}, and {fact}.",
-    "The {office} {act}s {item} on {date}.",
 ]
 ORDINARY_SLOTS: dict[str, list[str]] = {
     "staff": ["staff", "employees", "the crew", "volunteers", "instructors", "drivers", "the master", "managers", "members of staff", "teachers", "nurses"],
@@ -1106,12 +1112,11 @@ def fill(template: str, rng: random.Random, slots: dict[str, list[str]]) -> str:
 
         template = re.sub(r"(?<!\{)\{(\w+)\}(?!\})", draw, template)
         template = template.replace("{{", "\x01").replace("}}", "\x02")
-    text = " ".join(template.replace("\x01", "{").replace("\x02", "}").split()).replace(" .", ".")
-    return text
+    return " ".join(template.replace("\x01", "{").replace("\x02", "}").split()).replace(" .", ".")
 
 
-def orders(count: int, seed: int) -> list[tuple[str, str]]:
-    """(kind, sentence) of orders, the kinds equally often; a seventh of them in other languages."""
+def orders(count: int, seed: int, table: dict[str, list[str]] = ORDERS) -> list[tuple[str, str]]:
+    """(kind, sentence) of orders of a table, the kinds equally often; a seventh of them in other languages."""
     rng = random.Random(seed)
     out = []
     for n in range(count):
@@ -1120,8 +1125,8 @@ def orders(count: int, seed: int) -> list[tuple[str, str]]:
             slots = {**FOREIGN_SLOTS[language], "q": SLOTS["bare"], "b": SLOTS["brand"]}
             out.append((f"foreign_{language}", fill(rng.choice(FOREIGN[language]), rng, slots)))
             continue
-        kind = rng.choice(list(ORDERS))
-        text = fill(rng.choice(ORDERS[kind]), rng, SLOTS)
+        kind = rng.choice(list(table))
+        text = fill(rng.choice(table[kind]), rng, SLOTS)
         text = text[:1].upper() + text[1:]
         if rng.random() < 0.05:
             text = text.upper() if rng.random() < 0.5 else text.lower()
@@ -1129,10 +1134,11 @@ def orders(count: int, seed: int) -> list[tuple[str, str]]:
     return out
 
 
-def ordinary(count: int, seed: int) -> list[str]:
+def ordinary(count: int, seed: int, *, further: bool = False) -> list[str]:
     """Sentences of handbooks and manuals, to people, in the same words."""
     rng = random.Random(seed)
-    return [fill(rng.choice(ORDINARY), rng, ORDINARY_SLOTS) for _ in range(count)]
+    templates = [*ORDINARY[:-3], *ORDINARY_FURTHER, *ORDINARY[-3:]] if further else ORDINARY
+    return [fill(rng.choice(templates), rng, ORDINARY_SLOTS) for _ in range(count)]
 
 
 #: what people ask an assistant to do that is no attempt on its instructions
@@ -1191,3 +1197,52 @@ def sharp(count: int, seed: int) -> list[str]:
     """Complaints and reports in the same words, which insult nobody."""
     rng = random.Random(seed)
     return [fill(rng.choice(SHARP), rng, ORDINARY_SLOTS) for _ in range(count)]
+
+
+#: handbooks, minutes and notices, which came third: headings, rows of tables, people who say, ask, write and answer
+HANDBOOK: list[str] = [
+    "Section {n}: {Heading}", "{Heading}", "{n}. {Heading}", "{Heading} {year}", "{Heading} of the {committee}", "Chapter {n}, {heading}", "Annex {n}: {heading} of {subject}",
+    "{Name}, {job}", "{Name} has checked {item} and confirms it.", "Present: {Name}, {Name}, {Name}.", "Absent: {Name}.", "{Name} answers every {letter} within {n} {days}.",
+    "Write to {Name} at the {office} and name {item} and the date.", "If you think that {fact}, write to {Name}.", "If nobody answers, call the {office} again.", "If no answer comes within {n} {days}, the {letter} counts as approved.",
+    "You get a reply within {n} {days}.", "You will hear from the {office} within {n} {days}.", "The form asks for the name, the date and {item}.", "Say which {item2} you have lost, and when.", "Give the date, the place and your number.", "State the reason in the {letter}.",
+    "A spoken {letter} does not count.", "The {desk} may refuse {a_guest2} who {fault}.", "The money is not given back in that case.", "The {desk} may ask to see {item}.", "It may question any {job} and look at any document.",
+    "These answers belong to the page on {subject}.", "This page tells {guests} how to ask for {item}.", "This chapter says who may {act} {item}, and what to do if {fact}.", "The {letter} must reach the {office} within {n} {days}.", "Two references are asked for by the {office}.",
+    "Members may read their own page; the rest is open to the {committee} only.", "Days are working days unless the page says otherwise.", "Prices are in crowns unless the page says otherwise.", "In every other case the {policy} of {year} counts.", "You keep {item} while you are away.", "Days that you did not use are added to the next year.",
+    "The {office} never asks for a password or an account number by e-mail.", "The new number is given by word of mouth only.", "We have apologised, and we have learned to check {item} twice.", "If the complaint is about the {job}, write to the {committee}, who reply within {n} {days}.",
+    "- Questions about {subject}: {office}, extension {n}{n}, open until {n}:30.", "The name of the station is said twice, and your own once.", "Leave a message with your name and number.", "Ask the {job} on duty.", "Answers to {letters} are sent by post.", "The {committee} asked the {job} to answer {letters} sooner.", "The {committee} told the {office} to write to all {guests}.",
+    "The {job} replied that {fact} and promised to {act} {item}.", "The speaker said nothing new about {subject}.", "He says that {fact}.", "She was asked whether {fact}, and said no.", "They answered all {letters} but one.", "It was said that {fact}.", "Nobody may say in the {committee}'s name that {fact}.", "Only the {job} speaks for the {office}.", "The press is answered by {Name} alone.", "Calls are answered from {n} to {n}.", "The reply card costs nothing.", "In your reply give the number of the {letter}.",
+    "| {cell} | {cell} | {cell} |", "| {cell} | {cell} | {cell} | {n} |", "| {cell} | {n} crowns | {n} crowns |", "| {Name} | {job}, {office} | {n} |", "| Total | {n} |", "{column}: {cell}; {column}: {cell}; {column}: {n}", "{column}: {cell}; {column}: {n}; {column}: none; {column}: {cell}", "code: C{n}; {column}: {cell}; {column}: {cell}; note: {cell}",
+    "{cell}, {n}, {cell}, {n}", "{column}: {Name}; {column}: {n}; {column}: {cell}; {column}: {date}",
+]  # fmt: skip
+HANDBOOK_SLOTS: dict[str, list[str]] = {
+    **ORDINARY_SLOTS,
+    "heading": "remarks|refusal|resignation|return|payment|transfer|merger|auditors|report of the treasurer|a word from the secretary|annual accounts|conflicts|notices|deadlines|complaints|replies|requests|orders|announcements|messages|questions|answers|sources|the system|instructions|commands on deck|signals|prizes|language|roles and duties|tasks of the week|output of the mill|customer service|user fees|secret ballot|passwords|keys|opening|closing".split("|"),
+    "name": "Anna Berg|Tomas Wilde|Ilse Marrow|Peter Quist|Lena Hob|Omar Said|Ruth Kettle|Jan Oster|Mina Valk|Dario Flint|Edda Storm|Carl Ness".split("|"),
+    "job": "clerk|cashier|manager|treasurer|foreman|teacher|nurse|cook|guard|master|engineer|director|secretary|auditor|porter".split("|"),
+    "item2": ["bag", "coat", "card", "key", "parcel", "book"],
+    "a_guest2": ["anybody", "a guest", "a person", "a member", "a customer"],
+    "fault": ["has been drinking", "has not paid", "shouts", "has no card", "is late", "will not answer"],
+    "cell": "bread soup|lamb stew|North pier to Old Town|adult|car under 4 metres|single|return|ferry mooring|Monday|daily|vegan|milk; nuts|weekdays 9:00-17:00|closed|spare bolt|rope, 12 mm|class B|no|yes|visitors|school groups|ask the office|free|Blue Lodge|evening course|engine oil|own share|June 2026|group rate|two leaders free|motorcycle|bus line 4|red|archive|winter".split("|"),
+    "column": "dish|section|price|days|from|to|route|note|ticket|allergens|diet|served on|vessel|departure|name|office|room|extension|task|status|language|answer|reply by|type|user|role|code".split("|"),
+}  # fmt: skip
+#: orders within rows of tables
+CELLS: list[str] = [
+    "| {cell} | {do} |",
+    "| {cell} | {say} {quote} | {n} |",
+    "{column}: {cell}; note: {do}",
+    "{column}: {cell}; {column}: {n}; remark: {say} {quote}",
+    "{cell}, {n}, {do}",
+]
+
+
+def handbook(count: int, seed: int) -> list[str]:
+    """Headings, rows and sentences of handbooks."""
+    rng = random.Random(seed)
+    return [fill(rng.choice(HANDBOOK), rng, HANDBOOK_SLOTS) for _ in range(count)]
+
+
+def cells(count: int, seed: int) -> list[str]:
+    """Orders in a cell of a row."""
+    rng = random.Random(seed)
+    slots = {**SLOTS, **{k: HANDBOOK_SLOTS[k] for k in ("cell", "column", "n")}}
+    return [fill(rng.choice(CELLS), rng, slots) for _ in range(count)]

@@ -32,8 +32,7 @@ from groundtune.retrieval.embedders import minilm
 TRAIN = {"government": (3, 2500), "techdocs_microsoft": (9, 2500), "techdocs_open": (3, 1500), "openstax": (12, 1500), "medquad": (30, 800), "gutenberg_nonfiction": (30, 500), "onestop": (3, 300)}  # fmt: skip
 #: family -> (one document in so many, sentences, first document)
 MINED = {"gutenberg_fiction": (40, 9000, 1), "government": (3, 8000, 0), "techdocs_microsoft": (9, 9000, 0), "techdocs_open": (3, 6000, 0), "openstax": (12, 6000, 0), "onestop": (3, 2000, 0), "gutenberg_nonfiction": (30, 4000, 0), "factbook": (2, 1500, 1), "medquad": (30, 3000, 0)}  # fmt: skip
-HELD = {"techdocs_aws": (7, 1000, 1), "openstax_biology_1e": (1, 500, 0), "plos": (1, 400, 0), "government": (3, 1000, 1), "techdocs_open": (3, 800, 1)}  # fmt: skip
-FRESH = ("passive", "wish", "config", "prefill", "negate", "memory", "trust", "continue")
+HELD = {"techdocs_aws": (7, 1000, 1), "plos": (1, 400, 0), "government": (3, 1000, 1), "techdocs_open": (3, 800, 1)}  # fmt: skip
 #: what the vectors are multiplied with beside words that are 0 or 1; strength of the penalty
 SCALE, C = 4.0, 0.3
 Row = tuple[int, str, str]
@@ -110,26 +109,34 @@ def instruction_rows(folder: Path) -> list[Row]:
     rows += [(0, f"mined:{pool[n][0]}", pool[n][1]) for n in np.argsort(-likeness)[:3600]]
     for name in ("government", "techdocs_microsoft", "openstax", "techdocs_open"):
         rows += [(0, "short", s) for s in headings(folder, name, 350)]
-    rows += [(0, "ordinary", s) for s in dict.fromkeys(data.ordinary(2500, 21)) if s not in seen]
-    return rows + [(1, kind, s) for kind, s in dict.fromkeys(data.orders(11000, 22)) if kind in FRESH]
+    rows += [(0, "ordinary", s) for s in dict.fromkeys(data.ordinary(2500, 21, further=True)) if s not in seen]
+    for name in ("openstax_biology_1e", "gutenberg_nonfiction", "medquad", "onestop"):
+        rows += [(0, "short", s) for s in headings(folder, name, 250)]
+    rows += [(0, "handbook", s) for s in dict.fromkeys(data.handbook(3600, 51))]
+    rows += [(1, "cells", s) for s in dict.fromkeys(data.cells(500, 52))]
+    return rows + [
+        (1, kind, s)
+        for kind, s in dict.fromkeys(data.orders(11000, 22, {**data.ORDERS, **data.FURTHER}))
+        if kind in data.FURTHER
+    ]
 
 
 def injection_rows(folder: Path) -> list[Row]:
     """(attempt or not, kind, text): what the classifier ``injection`` learns from; ordinary requests are none."""
-    kinds = ("override", "persona", "leak", "fake", "memory")
+    kinds = ("override", "persona", "leak", "fake")
     rows: list[Row] = [(1, k, s) for k, s in dict.fromkeys(data.orders(9000, 2)) if k in kinds]
-    asked = data.requests(2500, 31)
+    asked = data.requests(900, 31)
     rows += [(0, "request", s) for s in dict.fromkeys(asked)] + [(0, "ordinary", s) for s in data.ordinary(700, 1)]
     with lzma.open(folder / "openstax_qa-00.jsonl.xz", "rt", encoding="utf-8") as lines:
         questions = [json.loads(line) for n, line in enumerate(lines) if n % 12 == 0]
-    return rows + [(0, "question", str(q.get("question") or q.get("text", ""))[:300]) for q in questions[:1500]]
+    return rows + [(0, "question", str(q.get("question") or q.get("text", ""))[:300]) for q in questions[:500]]
 
 
 def toxic_rows() -> list[Row]:
     """(toxic or not, kind, text): what the classifier ``toxic`` learns from."""
-    rows: list[Row] = [(1, "toxic", s) for s in dict.fromkeys(data.toxic(900, 41))]
-    rows += [(0, "sharp", s) for s in dict.fromkeys(data.sharp(900, 42))]
-    rows += [(0, "ordinary", s) for s in data.ordinary(900, 1)] + [(0, "request", s) for s in data.requests(500, 31)]
+    rows: list[Row] = [(1, "toxic", s) for s in dict.fromkeys(data.toxic(500, 41))]
+    rows += [(0, "sharp", s) for s in dict.fromkeys(data.sharp(500, 42))]
+    rows += [(0, "ordinary", s) for s in data.ordinary(900, 1)] + [(0, "request", s) for s in data.requests(400, 31)]
     return rows
 
 

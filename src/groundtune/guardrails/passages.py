@@ -71,12 +71,13 @@ class PassageGuard:
         return out
 
     def _orders(self, scores: Sequence[float]) -> list[bool]:
-        sure = threshold(self.policy, "retrieved_instructions")
-        dropped = [s >= sure for s in scores]
+        limit = threshold(self.policy, "retrieved_instructions")
+        dropped = [s >= limit for s in scores]
+        seeds = [s >= SURE for s in scores]
         for step in (1, -1):
             for n in range(len(scores))[::step]:
-                if 0 <= n - step < len(scores) and dropped[n - step] and scores[n] >= BESIDE * sure:
-                    dropped[n] = True
+                if 0 <= n - step < len(scores) and seeds[n - step] and scores[n] >= BESIDE * limit:
+                    dropped[n] = seeds[n] = True
         return dropped
 
     def _judged(self, text: str, score: float, order: bool) -> Judged:
@@ -110,7 +111,9 @@ class PassageGuard:
     def _odd(self, text: str) -> bool:
         """True for several words of no language that the documents are in."""
         plain = readings(text)[0]
-        if len(_WORDS.findall(plain)) < 4 or readable(plain) >= UNREADABLE:
+        words = _WORDS.findall(plain.lower() if plain.isupper() else plain)
+        common = [w for w in words if w.islower()]  # a name is in no vocabulary
+        if len(common) < 4 or readable(" ".join(common)) >= UNREADABLE:
             return False
         code, sure = language_of(plain)
         if self.languages is None or not self.languages <= _KNOWN_LANGUAGES:
@@ -151,13 +154,13 @@ class PassageGuard:
         return "\n".join(" ".join(v.text for v in [next(verdicts) for _ in line] if not v.rule) for line in lines)
 
 
-#: share of the threshold that is enough beside a sentence that is surely an order; and what two together must reach
-BESIDE = 0.4
+#: score of a sentence that is surely an order; and the share of the threshold that is enough beside one
+SURE, BESIDE = 0.95, 0.4
 
 
 def order_scores(passages: Sequence[Sequence[str]]) -> list[list[float]]:
     """How likely each sentence gives orders to whoever answers: the most of its readings, alone and with a neighbour."""
-    alone: list[list[tuple[str, ...]]] = [[readings(t) for t in parts] for parts in passages]
+    alone: list[list[tuple[str, ...]]] = [[_judged_texts(t) for t in parts] for parts in passages]
     pairs: list[list[str]] = [[f"{a[-1]} {b[-1]}" for a, b in zip(p, p[1:], strict=False)] for p in alone]
     wanted = [r for parts in alone for found in parts for r in found] + [t for p in pairs for t in p]
     known = dict(zip(wanted, open_classifier("instruction").score(wanted), strict=True))
@@ -175,6 +178,19 @@ def order_scores(passages: Sequence[Sequence[str]]) -> list[list[float]]:
     return out
 
 
+def _judged_texts(sentence: str) -> tuple[str, ...]:
+    """What of a sentence is judged: every reading of it; of a row of a table its longer cells, since a row is no sentence."""
+    found = readings(sentence)
+    if not _ROW.search(found[0]):
+        return found
+    cells = [c.strip() for c in re.split(r"\||; (?=[\w ]{1,40}:)", found[0])]
+    long = [c for c in cells if len(c.split()) >= CELL]
+    return (*long, *found[1:]) or ("",)
+
+
+#: words from which a cell of a table can be an order; and what is a row: cells between bars, or names with values
+CELL = 3
+_ROW = re.compile(r"^\|.*\||^[\w ]{1,40}: [^;]*; [\w ]{1,40}: [^;]*;")
 #: weight of a score that two sentences have only together, and the least that each has alone
 PAIR, PAIR_LEAST = 0.9, 0.05
 
