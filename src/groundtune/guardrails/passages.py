@@ -184,12 +184,13 @@ def _judged_texts(sentence: str) -> tuple[str, ...]:
     if not _ROW.search(found[0]):
         return found
     cells = [c.strip() for c in re.split(r"\||; (?=[\w ]{1,40}:)", found[0])]
-    long = [c for c in cells if len(c.split()) >= CELL]
+    long = [c for c in (_KEY.sub("", c) for c in cells) if len(c.split()) >= CELL]
     return (*long, *found[1:]) or ("",)
 
 
 #: words from which a cell of a table can be an order; and what is a row: cells between bars, or names with values
 CELL = 3
+_KEY = re.compile(r"^[\w ]{1,40}: ")
 _ROW = re.compile(r"^\|.*\||^[\w ]{1,40}: [^;]*; [\w ]{1,40}: [^;]*;")
 #: weight of a score that two sentences have only together, and the least that each has alone
 PAIR, PAIR_LEAST = 0.9, 0.05
