@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from groundtune.errors import ConfigError, InputError, did_you_mean
 
@@ -176,6 +176,72 @@ class AnswerConfig(_Part):
         0.6, ge=0, le=1, description="support score from which a passage is cited; higher cites less, and surer"
     )
     hops: int = Field(2, ge=1, le=5, description="searches of demonstrate_search_predict, the question's own included")
+
+
+Refusal, Removal, Redaction = (
+    Literal["refuse", "flag", False],
+    Literal["drop", "flag", False],
+    Literal["redact", "flag", False],
+)
+Reply = Literal["refuse", "redact", "flag", False]
+
+
+class GuardConfig(_Part):
+    """What is done about a finding in questions, in retrieved text and in answers; false: the rule does not look."""
+
+    policy: str | None = Field(None, description="file with the settings of this section, in the place of those here")
+    input_injection: Refusal = Field(
+        False, description="questions that try to override instructions; off: who asks may steer"
+    )
+    input_personal_data: Redaction | Literal["refuse"] = Field(
+        False, description="e-mail, phone, account and card numbers in questions"
+    )
+    input_off_topic: Refusal = Field(
+        False, description="questions far from every document (similarity of the best hit)"
+    )
+    input_toxic: Refusal = Field(False, description="insults, threats, hate in questions")
+    retrieved_instructions: Removal = Field(
+        "drop", description="sentences of documents that order whoever answers; on: false alarms are rare, harm is not"
+    )
+    retrieved_unreadable: Removal = Field(
+        "drop", description="sentences in code letters, or in a language that hardly any document has"
+    )
+    retrieved_secrets: Redaction = Field("redact", description="keys, tokens and passwords in documents")
+    retrieved_personal_data: Redaction = Field(False, description="personal data in documents")
+    output_followed: Refusal = Field(
+        "refuse", description="answers that rest only on a sentence that reads like an order, though it was let through"
+    )
+    output_links: Reply = Field("redact", description="web and e-mail addresses that no clean passage holds")
+    output_secrets: Reply = Field("redact", description="keys, tokens and passwords in answers")
+    output_system_prompt: Refusal = Field("refuse", description="answers that repeat the instructions of the prompt")
+    output_ungrounded: Refusal = Field(
+        False, description="answers whose words no passage holds; off: paraphrases suffer"
+    )
+    output_personal_data: Reply = Field(False, description="personal data in answers")
+    output_toxic: Refusal = Field(False, description="insults, threats, hate in answers")
+    thresholds: dict[str, float] = Field(
+        {}, description="rule -> score from 0 to 1 from which it speaks, in the place of the calibrated one"
+    )
+    classifiers: tuple[str, ...] = Field(
+        (), description="further rules: MODULE:FUNCTION or entry points of groundtune.guards; see docs/guardrails.md"
+    )
+    mark_passages: bool = Field(
+        False, description="^ for the spaces of passages, and the model is told so (spotlighting); for large models"
+    )
+    log_content: bool = Field(False, description="write what was found into the log, not only which rule spoke")
+
+    @model_validator(mode="after")
+    def _known(self) -> GuardConfig:
+        unknown = sorted(set(self.thresholds) - set(GUARD_RULES))
+        if unknown:
+            raise ValueError(f"no rule {', '.join(unknown)}; rules are {', '.join(GUARD_RULES)}")
+        return self
+
+
+#: the rules, in the order in which they look
+GUARD_RULES = tuple(
+    name for name in GuardConfig.model_fields if name.partition("_")[0] in ("input", "retrieved", "output")
+)
 
 
 class TuneConfig(_Part):
@@ -376,6 +442,7 @@ class Config(_Part):
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     answer: AnswerConfig = AnswerConfig()
+    guards: GuardConfig = GuardConfig()
     tune: TuneConfig = TuneConfig()
     scratch: ScratchConfig = ScratchConfig()
     compare: CompareConfig = CompareConfig()
@@ -384,6 +451,14 @@ class Config(_Part):
     judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
+
+    @field_validator("guards", mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        """``guards: false`` switches every rule off; ``guards: policy.yaml`` names a file."""
+        if isinstance(value, bool):
+            return {} if value else dict.fromkeys(GUARD_RULES, False)
+        return {"policy": value} if isinstance(value, str) else value
 
 
 def load_config(folder: Path, path: Path | None = None) -> Config:

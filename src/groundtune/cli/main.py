@@ -38,6 +38,7 @@ from groundtune.cli import (
     plan,
     pretrain,
     prompts,
+    red_team,
     serve,
     tune,
 )
@@ -74,6 +75,7 @@ app.command("tune-rag", hidden=True)(optimize.optimize)
 app.command("gate")(gate.gate)
 app.command("judge")(judge.judge)
 app.command("claims")(claims.claims)
+app.command("red-team")(red_team.red_team)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)

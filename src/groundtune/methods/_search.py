@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from groundtune.methods._setup import Backend, Setup
-from groundtune.retrieval.fusion import RRF_K
 from groundtune.retrieval.queries import COUNT, PROMPTS, further_queries
 from groundtune.retrieval.retriever import Hit
 
