@@ -182,7 +182,7 @@ class RagArms:
         workspace = self._workspace(config.index)
         if workspace is not mine.workspace:
             config = config.model_copy(update={"index": _scratch(config.index)})
-        setup = ArmSetup(workspace, config, mine.document, mine.passage_filter, mine._backends)
+        setup = ArmSetup(workspace, config, mine.document, mine.passage_filter, mine.prompts, mine._backends)
         setup.instructions = {n.removeprefix(PROMPT): v for n, v in arm.items if n.startswith(PROMPT)}
         if remember:
             setup.retriever.embedder = self._vectors(config.index.embedder)
