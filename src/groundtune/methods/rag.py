@@ -63,7 +63,7 @@ class Rag:
             for c, q in zip(contexts, questions, strict=True)
         ]
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
-        refused = [self._retriever.refuses(q, hits) for q, hits in zip(questions, found, strict=True)]
+        refused = [self._setup.retriever.refuses(q, hits) for q, hits in zip(questions, found, strict=True)]
         written = [
             replace(g, text=ABSTENTION, logprobs=()) if no else g for g, no in zip(written, refused, strict=True)
         ]
