@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from groundtune.backends._endpoint import EndpointError
 from groundtune.backends.openai_compatible import DEFAULT_CONTEXT_TOKENS, OpenAICompatibleBackend, open_backend
+from groundtune.endpoint import EndpointError
 from groundtune.errors import ConfigError, GroundtuneError, InputError
 from groundtune.records import Message, Usage
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from groundtune import registry
 from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.prompts import abstains, closed_book
+from groundtune.methods._guards import guarded_retriever
 from groundtune.methods._prompt_files import PromptFile, read_prompt_file
 from groundtune.records import Chunk, Completion, Example, Generation, Message
 from groundtune.retrieval.calibrated import stored
@@ -76,7 +77,7 @@ class Setup:
 
     @cached_property
     def retriever(self) -> Retriever:
-        """The retriever over the built index."""
+        """The retriever over the built index, behind the project's guard."""
         folder = self.workspace.need("index", next_step="groundtune index")
         embedder = embedder_of_index(self.workspace, self.config.index)
         settings = self.config.retrieval
@@ -84,7 +85,8 @@ class Setup:
         if settings.reranker:
             reranker = open_reranker(settings.reranker, root=self.workspace.root, generate=self._generate)
         known = stored(self.workspace, settings)
-        return Retriever(folder, self.config.index, settings, embedder, reranker=reranker, calibration=known)
+        made = Retriever(folder, self.config.index, settings, embedder, reranker=reranker, calibration=known)
+        return cast(Retriever, guarded_retriever(self, made))
 
     def _generate(self, prompts: Sequence[str]) -> list[str]:
         """What the project's model writes for prompts: for a reranker that asks one."""

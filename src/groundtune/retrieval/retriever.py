@@ -23,7 +23,6 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.config import IndexConfig, RetrievalConfig
-from groundtune.dataset.reading import STOP_WORDS
 from groundtune.retrieval.around import around
 from groundtune.retrieval.diversity import diverse
 from groundtune.retrieval.embedding import Embedder
@@ -40,6 +39,9 @@ from groundtune.retrieval.hits import (
 )
 from groundtune.retrieval.refusal import Calibration
 from groundtune.retrieval.reranking import Reranker, reranked
+from groundtune.retrieval.restricted import restricted
+from groundtune.retrieval.stores._entry import Terms
+from groundtune.retrieval.words import content_words, is_stop, spoken
 
 __all__ = [
     "Hit",
@@ -53,7 +55,7 @@ __all__ = [
     "valid_versions",
 ]
 
-#: of the chunk's similarity, its best sentence's alone and behind its headings; BM25's is `retrieval.text_weight`
+#: of the chunk's similarity, its best sentence's alone and behind its headings; BM25's is `retrieval.text_weight` or `text_weight_foreign`
 WEIGHTS = {"chunk": 0.25, "sentence": 0.40, "sentence_in_context": 0.35}
 #: names are taken from so many of the best sentences, and followed where at most so many chunks hold them
 HOP_SENTENCES, HOP_CHUNKS = 3, 10
@@ -67,10 +69,12 @@ class _Wording:
     Attributes:
         vector: its vector, (dimensions,).
         bm25: chunks found by its words, with their score as a share of the best one's.
+        weight: of that share.
     """
 
     vector: Any
     bm25: Mapping[str, float]
+    weight: float = 0.0
 
 
 class Retriever:
@@ -98,10 +102,11 @@ class Retriever:
     ) -> None:
         self.config = config
         self.embedder: Any = embedder or registry.get("embedders", index.embedder)
-        self.store = registry.get("stores", index.store).Store(folder / "store")
+        self.store = restricted(registry.get("stores", index.store).Store(folder / "store"), config.where)
         self.reranker = reranker
         self.calibration = calibration or Calibration()
         self._vectors: dict[str, Any] = {}
+        self._languages = Terms(folder / "store").words.languages
 
     def embed_all(self, texts: list[str]) -> None:
         """Embed many questions in one go, so that the searches that follow find them done."""
@@ -190,10 +195,16 @@ class Retriever:
                 for c in (False, True)
             ]
         if mode in ("hybrid", "text"):
-            found = self.store.text_search(content_words(text), wanted + len(without), document)
+            found = self.store.text_search(text, wanted + len(without), document)
             bm25 = relative({id_: score for id_, score in found if id_ not in without})
             lists.append(list(bm25))
-        return _Wording(vector, bm25), [self._kept(found, without) for found in lists]
+        return _Wording(vector, bm25, self._text_weight(text)), [self._kept(found, without) for found in lists]
+
+    def _text_weight(self, text: str) -> float:
+        """What shared words weigh: more in a language that the embedder was not trained on."""
+        knows = getattr(self.embedder, "LANGUAGES", self._languages)
+        asked = self._languages if set(self._languages) <= set(knows) else spoken(text, self._languages)
+        return self.config.text_weight if set(asked) & set(knows) else self.config.text_weight_foreign
 
     @staticmethod
     def _kept(ids: Sequence[str], without: Collection[str]) -> list[str]:
@@ -210,7 +221,7 @@ class Retriever:
             alone, behind = entry.vectors @ wording.vector, entry.context_vectors @ wording.vector
             total += WEIGHTS["chunk"] * float(entry.vector @ (moved[n] if moved else wording.vector))
             total += WEIGHTS["sentence"] * float(alone.max()) + WEIGHTS["sentence_in_context"] * float(behind.max())
-            total += self.config.text_weight * text
+            total += wording.weight * text
         return total / len(wordings)
 
     def _around(self, hits: Sequence[Hit], vector: Any, without: Collection[str]) -> list[Hit]:
@@ -231,7 +242,9 @@ class Retriever:
     ) -> Hit | None:
         """The best chunk that holds a name which the best sentences bring up and the question does not."""
         best = rank_sentences(hits)[:HOP_SENTENCES]
-        names = dict.fromkeys(n for s in best for n in names_in(s.text) if n.lower() not in question.lower())
+        names = dict.fromkeys(
+            n for s in best for n in names_in(s.text, self._languages) if n.lower() not in question.lower()
+        )
         known = {h.chunk.id for h in hits[: self.config.top_k - 1]} | set(without)
         found: list[tuple[float, str, Any]] = []
         for name in names:
@@ -255,18 +268,13 @@ def _hit(entry: Any, vector: Any, score: float) -> Hit:
     return Hit(entry.chunk, score, tuple(zip(entry.sentences, similarities.tolist(), strict=True)))
 
 
-def names_in(text: str) -> list[str]:
-    """Names of several words, and codes such as K4, without the little word a sentence begins with."""
+def names_in(text: str, languages: Sequence[str] = ("en",)) -> list[str]:
+    """Names of several words, and codes such as K4, without the little word of these languages a sentence begins with."""
     found = []
     for match in _NAME.finditer(text):
         words = match[0].split()
-        words = words[1:] if words[0].lower() in STOP_WORDS | {"each", "every"} else words
+        first = words[0].lower()
+        words = words[1:] if first in {"each", "every"} or any(is_stop(first, code) for code in languages) else words
         if len(words) > 1 or any(c.isdigit() for c in "".join(words)):
             found.append(" ".join(words))
     return found
-
-
-def content_words(text: str) -> str:
-    """The words of a text without stop words; all of them where nothing else is left."""
-    words = "".join(c if c.isalnum() else " " for c in text).split()
-    return " ".join([w for w in words if w.lower() not in STOP_WORDS] or words)
