@@ -134,6 +134,7 @@ class Chunk:
         document: the document's path.
         page, row, heading: as in Section.
         text: the chunk's own text.
+        media_type, language: as in Document.
     """
 
     id: str
@@ -143,6 +144,8 @@ class Chunk:
     page: int | None = None
     row: int | None = None
     heading: str = ""
+    media_type: str = ""
+    language: str = "und"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,12 @@ class FakeRetriever:
     def embed_all(self, texts: list[str]) -> None:
         """Nothing to embed."""
 
-    def retrieve(self, question: str, *, document: str | None = None) -> list[Hit]:
+    def retrieve(self, question: str, *, document: str | None = None, also: Sequence[str] = ()) -> list[Hit]:
         self.asked.append((question, document))
         return self.hits
+
+    def refuses(self, question: str, hits: list[Hit]) -> bool:
+        return False
 
 
 class Recorder(EchoBackend):

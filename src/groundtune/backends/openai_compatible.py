@@ -13,17 +13,14 @@ import math
 import os
 import re
 import time
-import urllib.parse
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from groundtune.backends._endpoint import Endpoint, EndpointError, shown
-from groundtune.errors import ConfigError, GroundtuneError, InputError
+from groundtune.endpoint import PREFIX, Endpoint, EndpointError, address_of, shown
+from groundtune.errors import ConfigError, GroundtuneError
 from groundtune.records import Generation, Message, Usage
 
-PREFIX = "openai:"
-DEFAULT_URL = "https://api.openai.com/v1"
 #: where neither the endpoint nor ``OPENAI_CONTEXT_TOKENS`` says how much a prompt may hold
 DEFAULT_CONTEXT_TOKENS = 8192
 #: what a server may not know of a request: left out or renamed once it says so
@@ -161,28 +158,9 @@ def open_backend(model: str, adapter: str | None = None) -> OpenAICompatibleBack
     Raises:
         ConfigError: a name of another form, an adapter, or OpenAI's own address without a key.
     """
-    found = re.fullmatch(rf"{PREFIX}(?P<model>.+?)(?:@(?P<url>https?://\S+))?", model)
-    if not found or (not found["url"] and "://" in model):
-        raise ConfigError(f"model {model!r}", expected=f"{PREFIX}MODEL or {PREFIX}MODEL@https://host/v1")
     if adapter:
         raise ConfigError(f"an adapter cannot be put on {model!r}", expected="a model of this machine")
-    url = found["url"] or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise ConfigError(
-            f"address {shown(url)!r}",
-            expected="https://host/v1; the key goes into OPENAI_API_KEY, not into the address",
-        )
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not key and parts.hostname == "api.openai.com":
-        raise InputError(
-            f"no key for {model!r}",
-            expected="a key in the environment variable OPENAI_API_KEY",
-            next_step="export OPENAI_API_KEY=..., or name an endpoint of your own after an @",
-        )
-    if not key.isascii() or any(c.isspace() for c in key):
-        raise InputError("OPENAI_API_KEY holds characters that no key has", expected="one word of ASCII characters")
-    return OpenAICompatibleBackend(found["model"], url, key)
+    return OpenAICompatibleBackend(*address_of(model))
 
 
 def _wire(message: Message) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from groundtune.cli._common import (
     JsonOption,
     ModelOption,
     ProjectOption,
+    WhereOption,
     open_project,
     print_json,
     say,
@@ -36,6 +37,7 @@ def ask(
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
+    where: WhereOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question from the documents, and say where the answer stands."""
@@ -48,7 +50,7 @@ def ask(
         raise InputError(
             "the question is empty", expected="some words in quotes", next_step='groundtune ask "When do you open?"'
         )
-    setup = open_project(project, config, model=model, document=document)
+    setup = open_project(project, config, model=model, document=document, where=where)
     if document is not None:
         from groundtune.ingest.ingest import read_result
 

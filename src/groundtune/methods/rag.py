@@ -8,9 +8,10 @@ small model reads a sentence well and a page badly; ``retrieval.context_sentence
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from groundtune.config import RetrievalConfig
-from groundtune.dataset.prompts import numbered
+from groundtune.dataset.prompts import ABSTENTION, numbered
 from groundtune.methods._search import search
 from groundtune.methods._setup import Backend, Setup
 from groundtune.methods._sources import Written, all_with_sources, applied
@@ -63,6 +64,10 @@ class Rag:
             for c, q in zip(contexts, questions, strict=True)
         ]
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
+        refused = [self._setup.retriever.refuses(q, hits) for q, hits in zip(questions, found, strict=True)]
+        written = [
+            replace(g, text=ABSTENTION, logprobs=()) if no else g for g, no in zip(written, refused, strict=True)
+        ]
         sourced = all_with_sources(
             [Written(g.text, q, c, h) for g, q, c, h in zip(written, questions, contexts, found, strict=True)],
             self._setup,
