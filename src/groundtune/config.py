@@ -173,7 +173,7 @@ class AnswerConfig(_Part):
         description="sentences of an answer that nothing retrieved supports: shown as they are, shown with [unsupported], or left out; where none is left, the answer is that the passages do not say",
     )
     support: float = Field(
-        0.6, ge=0, le=1, description="support score from which a passage is cited; higher cites less, and surer"
+        0.7, ge=0, le=1, description="support score from which a passage is cited; higher cites less, and surer"
     )
     hops: int = Field(2, ge=1, le=5, description="searches of demonstrate_search_predict, the question's own included")
 
