@@ -148,7 +148,12 @@ class RagArms:
         return out
 
     def usable(self, setting: str, value: Any) -> bool:
-        """Whether a value can be tried here: an embedder may not be trained or need a package, a system may not be there."""
+        """Whether a value can be tried here: an embedder may not be trained or need a package, a system may not be there.
+
+        Where no training question is without an answer, refusing can only lose, and is not tried.
+        """
+        if setting == "retrieval.refuse_below":
+            return any(e.split == "train" and not e.answerable for e in self._setup.examples)
         try:
             if setting == "index.embedder":
                 open_embedder(self._setup.workspace, value)
