@@ -23,7 +23,6 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.config import IndexConfig, RetrievalConfig
-from groundtune.dataset.reading import STOP_WORDS
 from groundtune.retrieval.around import around
 from groundtune.retrieval.diversity import diverse
 from groundtune.retrieval.embedding import Embedder
@@ -42,7 +41,7 @@ from groundtune.retrieval.refusal import Calibration
 from groundtune.retrieval.reranking import Reranker, reranked
 from groundtune.retrieval.restricted import restricted
 from groundtune.retrieval.stores._entry import Terms
-from groundtune.retrieval.words import content_words, spoken
+from groundtune.retrieval.words import content_words, is_stop, spoken
 
 __all__ = [
     "Hit",
@@ -243,7 +242,9 @@ class Retriever:
     ) -> Hit | None:
         """The best chunk that holds a name which the best sentences bring up and the question does not."""
         best = rank_sentences(hits)[:HOP_SENTENCES]
-        names = dict.fromkeys(n for s in best for n in names_in(s.text) if n.lower() not in question.lower())
+        names = dict.fromkeys(
+            n for s in best for n in names_in(s.text, self._languages) if n.lower() not in question.lower()
+        )
         known = {h.chunk.id for h in hits[: self.config.top_k - 1]} | set(without)
         found: list[tuple[float, str, Any]] = []
         for name in names:
@@ -267,12 +268,13 @@ def _hit(entry: Any, vector: Any, score: float) -> Hit:
     return Hit(entry.chunk, score, tuple(zip(entry.sentences, similarities.tolist(), strict=True)))
 
 
-def names_in(text: str) -> list[str]:
-    """Names of several words, and codes such as K4, without the little word a sentence begins with."""
+def names_in(text: str, languages: Sequence[str] = ("en",)) -> list[str]:
+    """Names of several words, and codes such as K4, without the little word of these languages a sentence begins with."""
     found = []
     for match in _NAME.finditer(text):
         words = match[0].split()
-        words = words[1:] if words[0].lower() in STOP_WORDS | {"each", "every"} else words
+        first = words[0].lower()
+        words = words[1:] if first in {"each", "every"} or any(is_stop(first, code) for code in languages) else words
         if len(words) > 1 or any(c.isdigit() for c in "".join(words)):
             found.append(" ".join(words))
     return found
