@@ -33,7 +33,10 @@ _MARKUP = re.compile(r"<!--(.*?)(?:-->|$)|<([a-zA-Z/][^<>]{0,2000})>", re.DOTALL
 _ATTRIBUTE = re.compile(
     r"""(?:alt|title|aria-label|content|placeholder|data-[\w-]+|value)\s*=\s*(?:"([^"]*)"|'([^']*)')"""
 )
-_LEET: tuple[dict[int, str], ...] = (str.maketrans("0134578@$!|", "oieastbasii"), str.maketrans("0134578@$!|", "oleastbasll"))
+_LEET: tuple[dict[int, int], ...] = (
+    str.maketrans("0134578@$!|", "oieastbasii"),
+    str.maketrans("0134578@$!|", "oleastbasll"),
+)
 _APART = re.compile(r"(?<![^\W_])[^\W\d_]([ .·_*\-~/|,]{1,2})[^\W\d_](?:\1[^\W\d_])+(?![^\W_])")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _RUN, _CAMEL = re.compile(r"[A-Za-z]{18,}"), re.compile(r"(?<=[a-z])(?=[A-Z])|_")
@@ -153,7 +156,7 @@ def _decoded(text: str) -> Iterator[str]:
         yield from _turned(text)
 
 
-def _as_letters(version: dict[int, str], match: re.Match[str]) -> str:
+def _as_letters(version: dict[int, int], match: re.Match[str]) -> str:
     return match[0].rstrip("!.,:").translate(version) + " "
 
 
