@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test prove check clients example clean help
+.PHONY: demo test prove check clients peers example clean help
 
 help:
 	@echo "make demo   install, then run the shipped example end to end (report: demo/report.html)"
 	@echo "make test   install what tests need and run them"
 	@echo "make prove  the long proofs: all 10,000 mutated inputs and more; goes on where it was stopped"
+	@echo "make peers  LlamaIndex and LangChain with Chroma in an environment of their own, for groundtune bench index and query"
 	@echo "make check  ruff, mypy --strict, example rebuilt and checked"
 
 # torch first and alone: where the package index has a CPU build of this version, or PyTorch's own CPU index is reached,
@@ -48,6 +49,18 @@ $(CLIENTS)/installed: $(VENV)/dev
 	  && touch $@ || rm -rf $(CLIENTS)
 
 clients: $(CLIENTS)/installed
+
+# LlamaIndex and LangChain with Chroma, for `groundtune bench index` and `bench query`; ours stands behind them for torch.
+PEERS := $(VENV)/peers
+$(PEERS)/installed: $(VENV)/base
+	@echo "installing LlamaIndex, LangChain and Chroma ..."
+	@$(BIN)/python -m venv $(PEERS)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_groundtune.pth"
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check 'chromadb>=1.5,<2' 'llama-index-core>=0.14,<0.15' \
+	  'llama-index-vector-stores-chroma>=0.6,<0.7' 'llama-index-embeddings-huggingface>=0.8,<0.9' 'langchain-chroma>=1.1,<2' 'langchain-huggingface>=1.2,<2'
+	@touch $@
+
+peers: $(PEERS)/installed
 
 demo: $(VENV)/base
 	$(BIN)/groundtune demo demo

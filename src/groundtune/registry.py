@@ -20,7 +20,9 @@ from groundtune.errors import UnknownNameError
 PACKAGES = {
     "loaders": "groundtune.ingest.loaders",
     "formats": "groundtune.dataset.formats",
+    "chunkers": "groundtune.retrieval.chunkers",
     "embedders": "groundtune.retrieval.embedders",
+    "rerankers": "groundtune.retrieval.rerankers",
     "stores": "groundtune.retrieval.stores",
     "backends": "groundtune.backends",
     "metrics": "groundtune.metrics",

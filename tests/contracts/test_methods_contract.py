@@ -20,6 +20,8 @@ from groundtune.workspace import Workspace
 #: the others train a model that `tuned` or their own name stands for, or make no System at all
 NAMES = [n for n in registry.names("methods") if hasattr(registry.get("methods", n), "build")]
 NEEDS = {"baseline": "groundtune index", "rag": "groundtune index", "tuned": "groundtune tune", "scratch": "groundtune", "hard_prompt": "groundtune tune", "classifier": "groundtune tune", "seq2seq": "groundtune tune"}  # fmt: skip
+NEEDS |= dict.fromkeys(["react", "demonstrate_search_predict", "hyde", "multi_query", "query_rewriting", "step_back", "chain_of_thought+rag", "self_consistency+rag", "directional_stimulus+rag"], "groundtune index")  # fmt: skip
+NEEDS |= {"long_context": "groundtune ingest"}
 EXAMPLES = [
     Example("1", "1", "train", "Who?", ("Ann",)),
     Example("2", "2", "train", "Where?", ("Oslo",)),

@@ -115,3 +115,18 @@ def test_items_come_in_a_stream() -> None:
             yield PROSE
 
     assert len(list(islice(reading_items(endless(), synonyms={}, seed=0), 5))) == 5
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("Hunde, z. B. Doggen, zahlen mehr, d. h. Ihre Halter zahlen.", "Über 25 kg gilt Nr. 4 Abs. B der Ordnung.", "Öl auch."),
+        ("Am 1. Januar 2026 beginnt die Saison.", "Sie endet am 31. Oktober.", "Bis zum 3. August bzw. September gilt das."),
+        ("Das kostet ca. EUR 12.", "Dr. Meyer zahlt die Hälfte.", "Jeder 3. Platz ist frei."),
+        ("Er rief: „Leinen los!“", "Dann fuhr die Fähre.", "„Endlich“, sagte sie."),
+        ("In 2024 the fee was 5.", "August was wet.", "See Dr.", "Smith at No.", "A."),  # English, as it always was
+        ("The mummy was found in 1991.", "Ötzi had tattoos."),
+    ],
+)  # fmt: skip
+def test_german_abbreviations_dates_and_ordinals_end_no_sentence(parts: tuple[str, ...]) -> None:
+    assert sentences(" ".join(parts)) == list(parts)

@@ -17,6 +17,8 @@ from groundtune.errors import InputError
 from groundtune.generation.constraint import json_grammar
 from groundtune.generation.engine import Engine
 from groundtune.generation.runner import SlotRunner
+from groundtune.generation.sampling import Sampler
+from groundtune.nn.computing import submit
 
 sys.path.insert(0, str(Path(__file__).parent))
 from tiny import begin, greedy, llama, tokenizer
@@ -94,8 +96,8 @@ def test_the_longest_unused_goes_first(model: Any) -> None:
         kinds = [[n] * 40 for n in range(10, 20)]
         for prompt in kinds:
             assert begin(engine, prompt).wait().error is None
-        held = {slot.tokens[0] for slot in engine._slots if slot.tokens}
-        assert len(engine._slots) == 2 and held == {18, 19}
+        held = {slot.tokens[0] for slot in engine._places.slots if slot.tokens}
+        assert len(engine._places.slots) == 2 and held == {18, 19}
         kept = begin(engine, kinds[-1]).wait()
         assert kept.writing and kept.writing.cached_tokens == 39 and kept.writing.written == greedy(model, kinds[-1], 8)
     finally:
@@ -110,7 +112,7 @@ def test_room_grows_under_way(engine: Engine, model: Any) -> None:
     assert long.wait().writing.written == greedy(model, [8] * 120, 100)  # type: ignore[union-attr]
     for n, answer in enumerate(many):
         assert answer.wait().writing.written == greedy(model, [n, n + 1, n + 2], 20)  # type: ignore[union-attr]
-    assert len(engine._slots) == 16
+    assert len(engine._places.slots) == 16
 
 
 def test_memory_is_kept_to(model: Any) -> None:
@@ -186,6 +188,28 @@ def test_a_fault_of_a_step_ends_what_was_under_way_and_nothing_more(engine: Engi
         settled(engine)
 
 
+def test_a_fault_of_a_first_token_is_its_own(engine: Engine, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of its group have theirs once, counted once, though their prompts were read together."""
+    took = Sampler.took
+
+    def broken(sampler: Sampler, id: int) -> None:
+        if sampler.sampling.max_tokens == 29:
+            raise ValueError("an unlucky number")
+        took(sampler, id)
+
+    monkeypatch.setattr(Sampler, "took", broken)
+    together = threading.Event()
+    submit(together.wait)
+    answers = [begin(engine, [n] * 12, 29 if n == 13 else 30) for n in (11, 12, 13, 14)]
+    together.set()
+    ended = [answer.wait() for answer in answers]
+    assert [type(answer.error) for answer in ended] == [type(None), type(None), ValueError, type(None)]
+    for n, answer in zip((11, 12, 14), (ended[0], ended[1], ended[3]), strict=True):
+        assert answer.writing and answer.writing.written == greedy(model, [n] * 12, 30)
+        assert answer.writing.sampler.counts.total() == len(answer.writing.written)
+    settled(engine)
+
+
 def test_a_fault_of_a_prompt_is_its_own(engine: Engine, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     read, read_many = engine.runner.prompt, engine.runner.prompts
 
@@ -248,7 +272,7 @@ def test_the_end(model: Any) -> None:
 def test_an_adapter_of_another_engine_is_no_prefix(engine: Engine) -> None:
     """What an adapter read is not what the base would have: nothing is shared between them."""
     first = begin(engine, [3] * 40).wait()
-    engine._slots[0].key = ("some adapter", "")
+    engine._places.slots[0].key = ("some adapter", "")
     again = begin(engine, [3] * 40).wait()
     assert again.writing and again.writing.cached_tokens == 0
     assert first.writing and again.writing.written == first.writing.written

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from groundtune.dataset.reading import sentences
 from groundtune.records import Document, Section
-from groundtune.retrieval.chunkers import chunk_document, chunk_text
+from groundtune.retrieval.chunkers.sentence import chunk_text
+from groundtune.retrieval.chunking import chunk_document
 
 DOCUMENT = Document("d1", "a.txt", "0" * 64, "text", "A", 1)
 

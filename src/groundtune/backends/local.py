@@ -1,6 +1,6 @@
 """Any Hugging Face causal model by folder or name, on this machine, through transformers.
 
-Greedy. A prompt over the model's context loses its middle: instructions stand first, the question last. Batches are padded on the left and sorted by length; each prompt's answer is the same alone and in a
+Greedy, or drawn at a temperature. A prompt over the model's context loses its middle: instructions stand first, the question last. Batches are padded on the left and sorted by length; each prompt's answer is the same alone and in a
 batch up to floating-point ties.
 """
 
@@ -10,12 +10,36 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from groundtune.dataset.render import render_prompt, turn_end
 from groundtune.nn.adapters.apply import virtual_tokens
 from groundtune.nn.checkpoints import load_model
 from groundtune.records import Generation, Message, Usage
+
+
+class Draws(LogitsProcessor):
+    """Sampling as the likeliest token under noise of each row's own (Gumbel-max: Maddison et al., NeurIPS 2014, section 2).
+
+    Args:
+        temperature: divides logits; above 0.
+        seeds: one a row.
+    """
+
+    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
+        self.temperature, self.seeds = temperature, list(seeds)
+        self._random = [np.random.default_rng(seed) for seed in seeds]
+
+    def of(self, rows: Sequence[int]) -> Draws:
+        """Those of some rows, from their beginning."""
+        return Draws(self.temperature, [self.seeds[row] for row in rows])
+
+    def __call__(self, input_ids: torch.Tensor, scores_BV: torch.Tensor) -> torch.Tensor:
+        """Scores whose greatest is a draw; (rows, vocabulary)."""
+        noise_BV = np.stack([r.gumbel(size=scores_BV.shape[1]) for r in self._random])
+        return scores_BV.double() / self.temperature + torch.from_numpy(noise_BV).to(scores_BV.device)
 
 
 class LocalBackend:
@@ -44,6 +68,23 @@ class LocalBackend:
         self, conversations: Sequence[Sequence[Message]], *, max_tokens: int = 32, batch_size: int = 16
     ) -> list[Generation]:
         """Answers to many conversations, in their order."""
+        return self._written(conversations, max_tokens, batch_size)
+
+    def sample_batch(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        temperature: float,
+        seeds: Sequence[int],
+        max_tokens: int = 32,
+        batch_size: int = 16,
+    ) -> list[Generation]:
+        """Answers drawn at a temperature, each by its own seed: the same whatever else is in the batch."""
+        return self._written(conversations, max_tokens, batch_size, Draws(temperature, seeds))
+
+    def _written(
+        self, conversations: Sequence[Sequence[Message]], max_tokens: int, batch_size: int, draws: Draws | None = None
+    ) -> list[Generation]:
         prompts = [render_prompt(self.tokenizer, messages) for messages in conversations]
         limit = self.context_tokens - max_tokens
         prompts = [p if len(p) <= limit else [*p[: limit // 2], *p[-(limit - limit // 2) :]] for p in prompts]
@@ -51,7 +92,8 @@ class LocalBackend:
         out: list[Generation] = [Generation("")] * len(prompts)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            for row, generation in zip(rows, self._batch([prompts[i] for i in rows], max_tokens), strict=True):
+            drawn = draws.of(rows) if draws else None
+            for row, generation in zip(rows, self._batch([prompts[i] for i in rows], max_tokens, drawn), strict=True):
                 out[row] = generation
         return out
 
@@ -65,7 +107,7 @@ class LocalBackend:
         own = ends if isinstance(ends, list) else [ends]
         return {*own, self.tokenizer.eos_token_id, self._turn_end} - {None}
 
-    def _batch(self, prompts: list[list[int]], max_tokens: int) -> list[Generation]:
+    def _batch(self, prompts: list[list[int]], max_tokens: int, draws: Draws | None = None) -> list[Generation]:
         width = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id
         pad = self.tokenizer.eos_token_id if pad is None else pad
@@ -78,6 +120,7 @@ class LocalBackend:
                 attention_mask=mask_BT,
                 max_new_tokens=max_tokens,
                 do_sample=False,
+                logits_processor=LogitsProcessorList([draws] if draws else []),
                 temperature=None,
                 top_p=None,
                 top_k=None,

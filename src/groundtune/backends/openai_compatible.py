@@ -13,21 +13,18 @@ import math
 import os
 import re
 import time
-import urllib.parse
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from groundtune.backends._endpoint import Endpoint, EndpointError, shown
-from groundtune.errors import ConfigError, GroundtuneError, InputError
+from groundtune.endpoint import PREFIX, Endpoint, EndpointError, address_of, shown
+from groundtune.errors import ConfigError, GroundtuneError
 from groundtune.records import Generation, Message, Usage
 
-PREFIX = "openai:"
-DEFAULT_URL = "https://api.openai.com/v1"
 #: where neither the endpoint nor ``OPENAI_CONTEXT_TOKENS`` says how much a prompt may hold
 DEFAULT_CONTEXT_TOKENS = 8192
 #: what a server may not know of a request: left out or renamed once it says so
-_OPTIONAL = ("logprobs", "temperature")
+_OPTIONAL = ("logprobs", "temperature", "seed")
 _UNKNOWN = re.compile(
     r"unsupported|not support|does not support|unrecogni[sz]ed|unknown|unexpected|not permitted|"
     r"not allowed|extra|max_completion_tokens",
@@ -85,8 +82,10 @@ class OpenAICompatibleBackend:
         """About as many tokens as the text has: bytes divided by four, rounded up; ``usage`` has the true count."""
         return math.ceil(len(text.encode("utf-8", "replace")) / 4)
 
-    def generate(self, messages: Sequence[Message], *, max_tokens: int = 32) -> Generation:
-        """One answer, at temperature 0.
+    def generate(
+        self, messages: Sequence[Message], *, max_tokens: int = 32, temperature: float = 0, seed: int | None = None
+    ) -> Generation:
+        """One answer.
 
         Raises:
             EndpointError: no such host, no connection, a refused key, an unknown model, too many faults.
@@ -95,8 +94,9 @@ class OpenAICompatibleBackend:
             "model": self.model,
             "messages": [_wire(m) for m in messages],
             "max_tokens": max_tokens,
-            "temperature": 0,
+            "temperature": temperature,
             "logprobs": True,
+            **({} if seed is None else {"seed": seed}),
         }
         while True:
             sent = self._accepted(body)
@@ -110,10 +110,27 @@ class OpenAICompatibleBackend:
         self, conversations: Sequence[Sequence[Message]], *, max_tokens: int = 32, batch_size: int = 16
     ) -> list[Generation]:
         """Answers to many conversations, in their order; ``batch_size`` does not matter here."""
+        return self._all([partial(self.generate, c, max_tokens=max_tokens) for c in conversations])
+
+    def sample_batch(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        temperature: float,
+        seeds: Sequence[int],
+        max_tokens: int = 32,
+    ) -> list[Generation]:
+        """Answers drawn at a temperature; endpoints that take a seed give the same again, as far as they promise it."""
+        pairs = zip(conversations, seeds, strict=True)
+        return self._all(
+            [partial(self.generate, c, max_tokens=max_tokens, temperature=temperature, seed=seed) for c, seed in pairs]
+        )
+
+    def _all(self, asks: Sequence[Callable[[], Generation]]) -> list[Generation]:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(self._concurrency) as pool:
-            asked = [pool.submit(self.generate, c, max_tokens=max_tokens) for c in conversations]
+            asked = [pool.submit(ask) for ask in asks]
             try:
                 return [future.result() for future in asked]
             except BaseException:
@@ -141,28 +158,9 @@ def open_backend(model: str, adapter: str | None = None) -> OpenAICompatibleBack
     Raises:
         ConfigError: a name of another form, an adapter, or OpenAI's own address without a key.
     """
-    found = re.fullmatch(rf"{PREFIX}(?P<model>.+?)(?:@(?P<url>https?://\S+))?", model)
-    if not found or (not found["url"] and "://" in model):
-        raise ConfigError(f"model {model!r}", expected=f"{PREFIX}MODEL or {PREFIX}MODEL@https://host/v1")
     if adapter:
         raise ConfigError(f"an adapter cannot be put on {model!r}", expected="a model of this machine")
-    url = found["url"] or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise ConfigError(
-            f"address {shown(url)!r}",
-            expected="https://host/v1; the key goes into OPENAI_API_KEY, not into the address",
-        )
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not key and parts.hostname == "api.openai.com":
-        raise InputError(
-            f"no key for {model!r}",
-            expected="a key in the environment variable OPENAI_API_KEY",
-            next_step="export OPENAI_API_KEY=..., or name an endpoint of your own after an @",
-        )
-    if not key.isascii() or any(c.isspace() for c in key):
-        raise InputError("OPENAI_API_KEY holds characters that no key has", expected="one word of ASCII characters")
-    return OpenAICompatibleBackend(found["model"], url, key)
+    return OpenAICompatibleBackend(*address_of(model))
 
 
 def _wire(message: Message) -> dict[str, Any]:

@@ -28,8 +28,22 @@ ModelOption = Annotated[
 ]
 
 
+WhereOption = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        help="Look only where this holds, as in \"media_type = 'pdf' and page <= 3\"; fields: document, page, row, heading, media_type, language.",
+    ),
+]
+
+
 def open_project(
-    project: Path, config: Path | None = None, *, model: str | None = None, document: str | None = None
+    project: Path,
+    config: Path | None = None,
+    *,
+    model: str | None = None,
+    document: str | None = None,
+    where: str | None = None,
 ) -> Setup:
     """The parts of a project.
 
@@ -48,6 +62,8 @@ def open_project(
     settings = load_config(project, config)
     if model:
         settings = settings.model_copy(update={"model": model})
+    if where is not None:
+        settings = settings.model_copy(update={"retrieval": settings.retrieval.model_copy(update={"where": where})})
     return Setup(Workspace(project), settings, document=document)
 
 
@@ -165,10 +181,9 @@ def ensure_index(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
     with progress_bar("index") as report:
         _, made = build_index(setup.workspace, setup.config.index, progress=report)
     figures: dict[str, Any] = (setup.workspace.manifest("index") or {})["figures"]
-    say(
-        f"index    {figures['chunks']} chunks of {figures['documents']} documents{'' if made else ' (up to date)'}",
-        quiet=quiet,
-    )
+    changes = ", ".join(f"{figures[name]} {name}" for name in ("added", "changed", "removed") if figures.get(name))
+    note = f" ({changes or 'no document is other'})" if made else " (up to date)"
+    say(f"index    {figures['chunks']} chunks of {figures['documents']} documents{note}", quiet=quiet)
     return figures
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from groundtune.cli._common import ConfigOption, ModelOption, ProjectOption, open_project, say, warn_if_stale
+from groundtune.cli._common import (
+    ConfigOption,
+    ModelOption,
+    ProjectOption,
+    WhereOption,
+    open_project,
+    say,
+    warn_if_stale,
+)
 from groundtune.cli.ask import SystemOption, show_answer
 
 
@@ -14,12 +22,13 @@ def chat(
     project: ProjectOption = Path(),
     config: ConfigOption = None,
     model: ModelOption = None,
+    where: WhereOption = None,
 ) -> None:
     """Talk with the documents; "bye" or the end of the input ends it."""
     from groundtune.methods._systems import build_system
     from groundtune.system import as_messages, timed
 
-    setup = open_project(project, config, model=model)
+    setup = open_project(project, config, model=model, where=where)
     warn_if_stale(setup)
     answering = build_system(system, setup)
     say(f'Ask {system} about your documents. "bye" ends the conversation.')
@@ -32,4 +41,4 @@ def chat(
             say("bye")
             return
         if line.strip():
-            show_answer(timed(answering, as_messages(line.strip())))
+            show_answer(timed(answering, as_messages(line.strip())), setup)

@@ -19,24 +19,32 @@ import typer
 
 from groundtune.cli import (
     ask,
+    calibrate,
     chat,
+    claims,
     compare,
     demo,
     doctor,
     evaluate,
     export,
     forget,
+    gate,
     index,
     ingest,
     init,
+    judge,
     list_,
+    optimize,
     plan,
     pretrain,
+    prompts,
     red_team,
     serve,
     tune,
 )
 from groundtune.cli.bench import dataset as bench_dataset
+from groundtune.cli.bench import index as bench_index
+from groundtune.cli.bench import query as bench_query
 from groundtune.cli.bench import serve as bench_serve
 from groundtune.cli.bench import tune as bench_tune
 from groundtune.cli.dataset import build, check, convert, cost, split, stats
@@ -54,6 +62,7 @@ app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("index")(index.index)
 app.command("forget")(forget.forget)
+app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)
 app.command("tune")(tune.tune)
 app.command("pretrain")(pretrain.pretrain)
@@ -61,10 +70,17 @@ app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("optimize")(optimize.optimize)
+app.command("tune-rag", hidden=True)(optimize.optimize)
+app.command("gate")(gate.gate)
+app.command("judge")(judge.judge)
+app.command("claims")(claims.claims)
 app.command("red-team")(red_team.red_team)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)
+app.command("prompts")(prompts.prompts)
+app.command("choose-prompt")(prompts.choose_prompt)
 app.command("doctor")(doctor.doctor)
 datasets = typer.Typer(
     help="Questions and training examples: make, check, describe, divide, convert, price them.", no_args_is_help=True
@@ -78,6 +94,8 @@ datasets.command("cost")(cost.cost)
 app.add_typer(datasets, name="dataset")
 benches = typer.Typer(help="The project's own benchmarks.", no_args_is_help=True)
 benches.command("dataset")(bench_dataset.dataset)
+benches.command("index")(bench_index.index)
+benches.command("query")(bench_query.query)
 benches.command("tune")(bench_tune.tune)
 benches.command("serve")(bench_serve.serve)
 app.add_typer(benches, name="bench")

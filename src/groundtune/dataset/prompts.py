@@ -15,7 +15,16 @@ CLOSED_INSTRUCTION = "Answer in a few words."
 _ABSTAINS = re.compile(
     r"\b(passages?|documents?|context|text|sources?)\b[^.]{0,40}\b(do(es)? not|don't|doesn't|no)\b"
     r"|\b(i|we) (do not|don't|cannot|can't) (know|answer|say|find)|\bnot (mentioned|stated|in the (text|passages?|context|documents?))"
-    r"|\b(unanswerable|cannot be answered|no answer)\b",
+    r"|\b(unanswerable|cannot be answered|no answer)\b"
+    # German
+    r"|\b(passagen?|textstellen?|dokumente?n?|unterlagen|quellen?|texte?n?|kontext|abschnitte?n?)\b"
+    r"[^.]{0,40}\b(sag|geb|gib|enth|nenn|erwähn|beantwort|steh|find)\w*[^.]{0,30}\b(nichts?|keine[nr]?)\b"
+    r"|\b(nichts|nicht|keine (angaben?|auskunft|informationen?|antwort)) (dazu |darüber |hierzu )?(in|aus) (den|dem|der) "
+    r"(vorliegenden |genannten )?(passagen|textstellen|dokumenten?|unterlagen|quellen|text|kontext|abschnitten?)\b"
+    r"|\b(ich|wir) (weiß|wissen|finde|finden)\b[^.]{0,20}\b(nicht|nichts|keine)\b"
+    r"|\b(ich|wir) (kann|können|konnte|konnten)\b[^.]{0,40}\b(nicht|nichts|keine)\b[^.]{0,40}\b(beantworten|sagen|finden)\b"
+    r"|\b(nicht|nirgends) (angegeben|genannt|erwähnt|enthalten|bekannt|beantwort(et|bar)|zu beantworten)\b"
+    r"|\b(keine (angaben?|auskunft|informationen?|antwort)|unbeantwortbar|lässt sich nicht (beantworten|sagen))\b",
     re.IGNORECASE,
 )
 

@@ -84,19 +84,43 @@ _TYPED = 12
 _DEFINITION = re.compile(
     r"^(?:The |An? )?([A-Za-z][\w' -]{3,40}?) (?:is|are|refers to|means) ((?:an?|the|any) [a-z][^,.;:()]{6,70})(?!\w)"
 )
-_SENTENCE_END = re.compile(r"[.!?][\"')\]]*(\s+)(?=[A-Z\"'(\[])")
+_SENTENCE_END = re.compile(r"[.!?][\"')\]“]*(\s+)(?=[A-ZÄÖÜ\"'(\[„])")
+#: what stands before a full stop that ends no German sentence: an abbreviation; the day of a date, an ordinal after its article
+_GERMAN_POINT = re.compile(
+    r"(?<!\w)(?:[a-z]|[a-zü]\. ?[A-Za-z]|Nr|Abs|Art|Ziff|Kap|Anl|Abb|Tab|Dr|Prof|Hr|Fr|St|Str|Tel|bzw|ca|vgl|inkl|exkl|zzgl|"
+    r"evtl|ggf|gem|sog|lt|max|min|mind|insb|einschl|vorm|nachm|ehem|jährl|monatl)$"
+    r"|(?:\b(?i:am|vom|zum|im|der|die|das|dem|den|des|jeder|jedem|jeden|bis|ab|seit|und) |^)\d{1,2}$"
+)
+_GERMAN_DATE = re.compile(r"(?<!\d)\d{1,2}\. (?:Januar|Jänner|Februar|März|Mai|Juni|Juli|Oktober|Dezember)\b")
+_GERMAN = re.compile(
+    r"[äöüÄÖÜß]|\b(?:der|die|das|dem|den|des|und|oder|ist|sind|nicht|ein|eine|einer|einem|wird|werden|mit|von|zu|zum|zur|auf|"
+    r"bei|nach|im|am|für|kostet|gilt|gelten|beträgt|muss|kann|siehe)\b"
+)
+_ENGLISH = re.compile(r"\b(?:the|of|and|or|to|is|are|for|with|by|at|on|be|this|that|it|from|as|was|must|may)\b")
 
 
 def sentences(text: str) -> list[str]:
-    """Sentences of a text, in order; line breaks also end one."""
+    """Sentences of a text, in order; line breaks also end one. In a German line no abbreviation or ordinal does."""
     found: list[str] = []
     for line in text.splitlines():
         start = 0
         for end in _SENTENCE_END.finditer(line):
+            if _goes_on(line, end):
+                continue
             found.append(line[start : end.start(1)].strip())
             start = end.end()
         found.append(line[start:].strip())
     return [s for s in found if s]
+
+
+def _goes_on(line: str, end: re.Match[str]) -> bool:
+    """True where the full stop belongs to a German abbreviation ("z. B. Hunde"), date ("1. Mai") or ordinal."""
+    if line[end.start() : end.start(1)] != ".":
+        return False
+    before = line[max(0, end.start() - 16) : end.start()]
+    if before[-1:].isdigit() and _GERMAN_DATE.match(line, end.start() - len(before) + len(before.rstrip("0123456789"))):
+        return True
+    return bool(_GERMAN_POINT.search(before)) and len(_GERMAN.findall(line)) > len(_ENGLISH.findall(line))
 
 
 def cloze_question(sentence: str, rng: random.Random, synonyms: Mapping[str, Sequence[str]]) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from groundtune import registry
+from groundtune.evaluation.confidence import trust
 from groundtune.evaluation.significance import mean_score
 from groundtune.records import Completion, Example
 from groundtune.system import System, as_messages, timed
@@ -80,12 +81,20 @@ def run_system(
         alone = examples[::step][:latency_questions]
         run.latency_seconds = [timed(system, as_messages(e.question + " ")).seconds for e in alone]
     run.peak_memory_bytes = watch.peak_bytes
+    score_run(run, examples)
+    return run
+
+
+def score_run(run: SystemRun, examples: Sequence[Example]) -> None:
+    """Every metric of every answer; a metric with ``prepare`` sees all answers first, to do in one go what it can."""
+    completions = [run.completions[e.id] for e in examples]
     for metric in registry.names("metrics"):
-        score = registry.get("metrics", metric).score
-        values = {e.id: v for e in examples if (v := score(run.completions[e.id], e)) is not None}
+        module = registry.get("metrics", metric)
+        if hasattr(module, "prepare"):
+            module.prepare(completions, examples)
+        values = {e.id: v for c, e in zip(completions, examples, strict=True) if (v := module.score(c, e)) is not None}
         if values:
             run.values[metric] = values
-    return run
 
 
 def summarise(run: SystemRun, examples: Sequence[Example], *, resamples: int, seed: int) -> dict[str, Any]:
@@ -112,6 +121,7 @@ def summarise(run: SystemRun, examples: Sequence[Example], *, resamples: int, se
         "scores": scores,
         "latency_seconds": {"p50": float(latency[0]), "p95": float(latency[1])},
         "peak_memory_bytes": run.peak_memory_bytes,
+        **trust(run.completions, run.values, examples),
     }
 
 

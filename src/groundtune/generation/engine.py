@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ import torch
 
 from groundtune.errors import InputError
 from groundtune.generation.constraint import Constraint
+from groundtune.generation.places import Key, Places, common
 from groundtune.generation.runner import Runner, open_runner
 from groundtune.generation.sampling import Choice, Sampler, Sampling, choose, prompt_choices
 from groundtune.generation.vocabulary import Vocabulary
@@ -27,12 +28,8 @@ from groundtune.nn.computing import in_turn
 Finish = Literal["stop", "length"]
 #: prompt tokens read between two steps of those that are writing
 _PROMPT_TOKENS = 512
-#: a common beginning shorter than this is read again instead of copied
-_WORTH_COPYING = 8
 #: a common beginning longer than this is waited for until another has read it
 _WORTH_WAITING = 64
-#: slots at the start; their number doubles
-_FIRST_SLOTS = 8
 #: share of the machine's memory, and bytes, that keys and values of one model take at most
 _CACHE_SHARE, _CACHE_BYTES = 0.25, 4 << 30
 
@@ -81,6 +78,11 @@ class Writing:
         self.submitted, self.first_token_at = time.perf_counter(), 0.0
 
     @property
+    def key(self) -> Key:
+        """What another must share to take over what this one has read."""
+        return self.adapter, self.salt
+
+    @property
     def needs(self) -> int:
         """Tokens of the cache it may come to fill."""
         return len(self.prompt) + self.sampler.sampling.max_tokens
@@ -88,15 +90,6 @@ class Writing:
     def cancel(self) -> None:
         """Give it up: nothing more is computed for it."""
         self.cancelled = True
-
-
-@dataclass(slots=True)
-class _Slot:
-    """What a slot's cache holds: tokens, under which adapter and salt, and when it was last used."""
-
-    tokens: list[int] = field(default_factory=list)
-    key: tuple[str | None, str] = (None, "")
-    used: int = 0
 
 
 class Engine:
@@ -117,13 +110,12 @@ class Engine:
         self.vocabulary = Vocabulary(tokenizer, settings.vocab_size, {int(id) for id in own if id is not None})
         self.runner: Runner = in_turn(open_runner, model)
         self.sequences, self._cache_bytes = sequences, cache_bytes or default_cache_bytes()
+        self._places = Places(self.runner, most=sequences, cache_bytes=self._cache_bytes)
         self._context = int(getattr(settings, "max_position_embeddings", 0) or 2048)
-        self._slots: list[_Slot] = []
-        self._length = 0
         self._waiting: deque[Writing] = deque()
         self._active: list[Writing] = []
         self._wake = threading.Condition()
-        self._closed, self._clock = False, 0
+        self._closed = False
         self.default_temperature = recommended_temperature(model.generation_config)
         self.after_step: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -193,9 +185,7 @@ class Engine:
 
         def remove() -> None:
             self.runner.adapters.remove(name)
-            for slot in self._slots[len(self._active) :]:
-                if slot.key[0] == name:
-                    slot.tokens = []
+            self._places.forget(name, len(self._active))
 
         in_turn(remove)
 
@@ -233,8 +223,7 @@ class Engine:
             if self._closed:
                 self._waiting.clear()
         self._active = []
-        for slot in self._slots:
-            slot.tokens = []
+        self._places.clear()
         for sequence in gone:
             sequence.sink(Piece(error=error))
 
@@ -249,22 +238,7 @@ class Engine:
     def _admit(self) -> None:
         budget = _PROMPT_TOKENS
         while budget > 0 and (group := self._next_group()):
-            try:
-                budget -= self._read(group)
-            except Exception:
-                for sequence in group:
-                    if sequence in self._active:
-                        self._leave(sequence)
-                for sequence in group:  # whose fault it is shows alone
-                    self._read_alone(sequence)
-
-    def _read_alone(self, sequence: Writing) -> None:
-        try:
-            self._read([sequence])
-        except Exception as error:
-            if sequence in self._active:
-                self._leave(sequence)
-            sequence.sink(Piece(error=error))
+            budget -= self._read(group)
 
     def _next_group(self) -> list[Writing]:
         """Waiting sequences whose prompts are read in one forward pass, in the order they came."""
@@ -274,8 +248,10 @@ class Engine:
             while self._waiting:
                 one = self._waiting[0]
                 if not one.cancelled:
-                    rest = len(one.prompt) - self._known(one)
-                    if not self._fits(one, group) or (group and not self._beside(one, rest, group, rests)):
+                    if not self._fits(one, group):
+                        break
+                    rest = len(one.prompt) - self._places.known(one.prompt, one.key)
+                    if group and not self._beside(one, rest, group, rests):
                         break
                     group.append(one)
                     rests.append(rest)
@@ -290,103 +266,71 @@ class Engine:
         memory = (len(others) + 1) * longest * self.runner.bytes_per_token
         return len(others) < self.sequences and memory <= self._cache_bytes
 
-    def _known(self, sequence: Writing) -> int:
-        """Tokens of a prompt that some slot holds."""
-        key = (sequence.adapter, sequence.salt)
-        return max((_common(sequence.prompt, s.tokens) for s in self._slots if s.key == key), default=0)
-
     def _beside(self, one: Writing, rest: int, group: Sequence[Writing], rests: Sequence[int]) -> bool:
         """Whether a prompt is read with others: padding stays small, and none of them reads what this one could take over."""
         if any(s.sampler.sampling.prompt_logprobs or not s.sampler.sampling.max_tokens for s in (one, group[0])):
             return False
-        own = (one.adapter, one.salt)
-        shared = max((_common(one.prompt, s.prompt) for s in group if (s.adapter, s.salt) == own), default=0)
+        shared = max((common(one.prompt, s.prompt) for s in group if s.key == one.key), default=0)
         saved = shared - (len(one.prompt) - rest) if self.runner.can_reuse else 0
         return saved < _WORTH_WAITING and (len(group) + 1) * max(rest, *rests) <= _PROMPT_TOKENS
 
     def _read(self, group: Sequence[Writing]) -> int:
-        """Read prompts into the next slots and write their first tokens; tokens that were read."""
+        """Read prompts and write their first tokens; tokens that were read. What cannot be read together is read one by one."""
         first = len(self._active)
-        self._make_room(max(s.needs for s in (*self._active, *group)), first + len(group))
-        starts: list[int] = []
+        try:
+            logits, read = self._prompted(group)
+        except Exception as error:
+            del self._active[first:]
+            if len(group) > 1:
+                return sum(self._read([sequence]) for sequence in group)
+            group[0].sink(Piece(error=error))
+            return 0
+        for row, sequence in enumerate(group, len(logits) - len(group)):
+            try:
+                self._first(sequence, logits[: row + 1])
+            except Exception as error:
+                if sequence in self._active:
+                    self._leave(sequence)
+                sequence.sink(Piece(error=error))
+        return read
+
+    def _prompted(self, group: Sequence[Writing]) -> tuple[torch.Tensor, int]:
+        """Read prompts into the next slots; logits after them, or after each token of a single one, and tokens that were read."""
+        first = len(self._active)
+        self._places.make_room(max(s.needs for s in (*self._active, *group)), first + len(group))
+        every = group[0].sampler.sampling.prompt_logprobs
         for slot, sequence in enumerate(group, first):
-            key = (sequence.adapter, sequence.salt)
-            reused = 0 if sequence.sampler.sampling.prompt_logprobs else self._reuse(sequence.prompt, key, slot)
-            place = self._slots[slot]
-            place.tokens, place.key, place.used = sequence.prompt[:reused], key, self._tick()
-            sequence.cached_tokens = reused
-            starts.append(reused)
+            sequence.cached_tokens = self._places.take(slot, sequence.prompt, sequence.key, anew=every)
             self._active.append(sequence)
+        starts = [s.cached_tokens for s in group]
         rests = [s.prompt[start:] for s, start in zip(group, starts, strict=True)]
-        alone, every = group[0], group[0].sampler.sampling.prompt_logprobs
         if len(group) == 1:
-            logits = self.runner.prompt(first, rests[0], starts[0], alone.adapter, every=every)
+            logits = self.runner.prompt(first, rests[0], starts[0], group[0].adapter, every=every)
         else:
             logits = self.runner.prompts(first, rests, starts, [s.adapter for s in group])
         for slot, sequence in enumerate(group, first):
-            self._slots[slot].tokens = list(sequence.prompt)
-        if every:
-            self._tell_prompt(alone, logits)
-        if alone.sampler.sampling.max_tokens == 0:
-            alone.sink(Piece(finish="length"))
-            self._leave(alone)
+            self._places.slots[slot].tokens = list(sequence.prompt)
+        return logits, sum(map(len, rests))
+
+    def _first(self, sequence: Writing, logits_TV: torch.Tensor) -> None:
+        """Tell what was asked about the prompt, and write the first token; the last row is what stands behind the prompt."""
+        if sequence.sampler.sampling.prompt_logprobs:
+            self._tell_prompt(sequence, logits_TV)
+        if sequence.sampler.sampling.max_tokens == 0:
+            sequence.sink(Piece(finish="length"))
+            self._leave(sequence)
         else:
-            choices = choose(logits[-len(group) :], [s.sampler for s in group], self.vocabulary.known)
-            for sequence, choice in zip(group, choices, strict=True):
-                self._took(sequence, choice)
-        return sum(map(len, rests))
-
-    def _make_room(self, length: int, active: int) -> None:
-        """Room for so many sequences of so many tokens, and for what others left as far as memory allows."""
-        each, have = self.runner.bytes_per_token, len(self._slots)
-        needed, length = length, max(length, self._length)
-        affordable = self._cache_bytes // (each * length) if each else _FIRST_SLOTS
-        if each and active > affordable:  # room for long texts that are no longer written is given up
-            length = needed
-            affordable = self._cache_bytes // (each * length)
-        wanted = min(have, max(active, affordable)) if each else have
-        if active > wanted:
-            wanted = max(active, min(self.sequences, affordable, max(_FIRST_SLOTS, 2 * have)))
-        self.runner.room(wanted, length)
-        self._length = length
-        self._slots = [*self._slots[:wanted], *(_Slot() for _ in range(wanted - have))]
-        for slot in self._slots:
-            del slot.tokens[length:]
-
-    def _reuse(self, prompt: list[int], key: tuple[str | None, str], slot: int) -> int:
-        """Bring the longest beginning that some slot holds into this slot; its tokens, at least one fewer than the prompt."""
-        if not self.runner.can_reuse:
-            return 0
-        shared = [_common(prompt, s.tokens) if s.key == key else 0 for s in self._slots]
-        best = max(range(len(shared)), key=lambda n: shared[n])
-        length = min(shared[best], len(prompt) - 1)
-        if length < _WORTH_COPYING:
-            best = slot
-        oldest = min(range(slot, len(self._slots)), key=lambda n: (self._slots[n].used, n))
-        if best >= slot and (best == oldest or 2 * length >= len(self._slots[best].tokens)):
-            self._swap(best, slot)  # most of it is wanted: taken over, the rest of it forgotten
-        else:
-            self._swap(oldest, slot)
-            best = oldest if best == slot else slot if best == oldest else best
-            if length >= _WORTH_COPYING:
-                self.runner.copy(best, slot, length)
-        return length if length >= _WORTH_COPYING else 0
-
-    def _swap(self, left: int, right: int) -> None:
-        if left != right:
-            length = max(len(self._slots[left].tokens), len(self._slots[right].tokens))
-            if length:
-                self.runner.swap(left, right, length)
-            self._slots[left], self._slots[right] = self._slots[right], self._slots[left]
+            self._took(sequence, choose(logits_TV[-1:], [sequence.sampler], self.vocabulary.known)[0])
 
     def _step(self) -> None:
         active = list(self._active)
         ids = [s.written[-1] for s in active]
-        places = [len(self._slots[n].tokens) for n in range(len(active))]
+        slots = self._places.slots[: len(active)]
+        places = [len(slot.tokens) for slot in slots]
         logits_BV = self.runner.step(ids, places, [s.adapter for s in active])
-        for n, id in enumerate(ids):
-            self._slots[n].tokens.append(id)
-            self._slots[n].used = self._clock
+        for slot, id in zip(slots, ids, strict=True):
+            slot.tokens.append(id)
+            slot.used = self._places.clock
         choices = choose(logits_BV, [s.sampler for s in active], self.vocabulary.known)
         for sequence, choice in zip(active, choices, strict=True):
             self._took(sequence, choice)
@@ -438,14 +382,10 @@ class Engine:
     def _leave(self, sequence: Writing) -> None:
         """Take a sequence out; the last one takes its place, and what it leaves behind it stays to be reused."""
         at, last = self._active.index(sequence), len(self._active) - 1
-        self._slots[at].used = self._tick()
-        self._swap(at, last)
+        self._places.slots[at].used = self._places.tick()
+        self._places.swap(at, last)
         self._active[at] = self._active[last]
         self._active.pop()
-
-    def _tick(self) -> int:
-        self._clock += 1
-        return self._clock
 
 
 def check_room(prompt: Sequence[int], sampling: Sampling, context_tokens: int) -> None:
@@ -474,15 +414,3 @@ def recommended_temperature(settings: Any) -> float:
     """Of a request that names none: the model's own recommendation, else 1, as OpenAI's."""
     own = getattr(settings, "temperature", None)
     return 1.0 if own is None else float(own)
-
-
-def _common(left: list[int], right: list[int]) -> int:
-    """Length of what two rows of ids begin with in common, found by halves: comparing slices is quick."""
-    low, high = 0, min(len(left), len(right))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if left[low:middle] == right[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

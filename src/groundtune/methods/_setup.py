@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +13,19 @@ from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.prompts import abstains, closed_book
 from groundtune.methods._guards import guarded_retriever
-from groundtune.records import Completion, Example, Generation, Message
+from groundtune.methods._prompt_files import PromptFile, read_prompt_file
+from groundtune.records import Chunk, Completion, Example, Generation, Message
+from groundtune.retrieval.calibrated import stored
 from groundtune.retrieval.embedding import embedder_of_index
+from groundtune.retrieval.reranking import open_reranker
 from groundtune.retrieval.retriever import Retriever
 from groundtune.system import question_of
 from groundtune.workspace import Workspace
 
 #: beginnings of names that are no model of this machine
 ELSEWHERE = ("echo:", "openai:")
+#: of a language model's order of ten passages
+RERANK_TOKENS = 64
 
 
 class Backend(Protocol):
@@ -42,22 +47,52 @@ class Backend(Protocol):
         ...
 
 
+class SamplingBackend(Backend, Protocol):
+    """A backend that can draw its answers, too."""
+
+    def sample_batch(
+        self, conversations: Any, *, temperature: float, seeds: Sequence[int], max_tokens: int = 32
+    ) -> list[Generation]:
+        """Answers drawn at a temperature, one for each conversation and its seed; the same in any batch."""
+        ...
+
+
 @dataclass
 class Setup:
-    """The parts of one project."""
+    """The parts of one project.
+
+    Attributes:
+        document: the only document that may be looked at; None: all.
+        passage_filter: what every text of the documents passes that reaches a model by another way than the retriever
+            (table rows, whole documents): chunks in, chunks out, fewer or with other text.
+        prompts: used instead of the files of these names: how a prompt is tried.
+    """
 
     workspace: Workspace
     config: Config
     document: str | None = None
-    _backends: dict[tuple[str, str | None], Backend] = field(default_factory=dict)
+    passage_filter: Callable[[list[Chunk]], list[Chunk]] = lambda chunks: chunks
+    prompts: dict[str, PromptFile] = field(default_factory=dict)
+    _backends: dict[tuple[str, str | None], SamplingBackend] = field(default_factory=dict)
 
     @cached_property
     def retriever(self) -> Retriever:
         """The retriever over the built index, behind the project's guard."""
         folder = self.workspace.need("index", next_step="groundtune index")
         embedder = embedder_of_index(self.workspace, self.config.index)
-        made = Retriever(folder, self.config.index, self.config.retrieval, embedder)
+        settings = self.config.retrieval
+        reranker = None
+        if settings.reranker:
+            reranker = open_reranker(settings.reranker, root=self.workspace.root, generate=self._generate)
+        known = stored(self.workspace, settings)
+        made = Retriever(folder, self.config.index, settings, embedder, reranker=reranker, calibration=known)
         return cast(Retriever, guarded_retriever(self, made))
+
+    def _generate(self, prompts: Sequence[str]) -> list[str]:
+        """What the project's model writes for prompts: for a reranker that asks one."""
+        asked = [[Message("user", p)] for p in prompts]
+        written = self.backend().generate_batch(asked, max_tokens=RERANK_TOKENS)
+        return [g.text for g in written]
 
     @cached_property
     def examples(self) -> list[Example]:
@@ -71,11 +106,19 @@ class Setup:
         table = path.with_suffix(".csv")
         return table if path.name == "questions.jsonl" and table.exists() and not path.exists() else path
 
+    def prompt(self, name: str) -> PromptFile:
+        """A prompt, in the project's own wording where it has one.
+
+        Raises:
+            InputError: the project's file cannot be used.
+        """
+        return self.prompts.get(name) or read_prompt_file(self.workspace.root, name)
+
     def training_examples(self) -> list[Example]:
         """The examples of the split ``train`` that have an answer."""
         return [e for e in self.examples if e.split == "train" and e.references]
 
-    def backend(self, model: str | None = None, adapter: str | None = None) -> Backend:
+    def backend(self, model: str | None = None, adapter: str | None = None) -> SamplingBackend:
         """The backend of a model (default: the config's), opened once."""
         model = self.resolve(model or self.config.model)
         key = (model, adapter)

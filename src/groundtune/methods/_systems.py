@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from groundtune import registry
 from groundtune.errors import UnknownNameError
 from groundtune.methods._guards import guard_documents, guarded
@@ -18,8 +20,29 @@ def check_system(name: str) -> None:
     """
     base, plus, layer = name.partition("+")
     known = [n for n in registry.names("methods") if _has(n, "build", "attach")]
-    if base not in known or (plus and (layer != "rag" or not _has(base, "backend", "attach"))):
+    if base not in known or (plus and (layer != "rag" or not _has(base, "backend", "attach", "build_with_rag"))):
         raise UnknownNameError("system", name, [*known, "tuned+rag"])
+
+
+def searches(name: str) -> bool:
+    """Whether a System reads the index: what it says then depends on the documents as they were indexed last."""
+    base, plus, _ = name.partition("+")
+    return bool(plus) or "index" in getattr(registry.get("methods", base), "NEEDS", ())
+
+
+def untrained_systems(made: Callable[[str], bool]) -> list[str]:
+    """The systems without training that can answer now.
+
+    Args:
+        made: whether there are ``questions``, ``documents``, an ``index``.
+    """
+    out = []
+    for name in registry.names("methods"):
+        module = registry.get("methods", name)
+        if hasattr(module, "NEEDS") and all(map(made, module.NEEDS)):
+            out.append(name)
+            out += [f"{name}+rag"] if hasattr(module, "build_with_rag") and made("index") else []
+    return out
 
 
 def _has(name: str, *parts: str) -> bool:
@@ -46,6 +69,9 @@ def _unguarded_system(name: str, setup: Setup) -> System:
         return system
     if not plus:
         return tuned_system(setup, name, base)
+    if hasattr(method, "build_with_rag"):
+        searching: System = method.build_with_rag(setup)
+        return searching
     layered: System = registry.get("methods", "rag").build(setup, backend=backend_of(setup, base), name=name)
     return layered
 

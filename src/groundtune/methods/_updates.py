@@ -11,7 +11,7 @@ from groundtune import registry
 from groundtune.methods import scratch
 from groundtune.methods._causal_training import continue_training, peak_rate
 from groundtune.methods._setup import ClosedBook, Setup
-from groundtune.methods._systems import backend_of, build_system
+from groundtune.methods._systems import backend_of, build_system, searches
 from groundtune.methods._tuning import last_method, settings_for
 from groundtune.nn.checkpoints import model_path
 from groundtune.records import Example
@@ -27,8 +27,8 @@ def updates(names: Sequence[str], setup: Setup) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for name in names:
-        base, _, layer = name.partition("+")
-        if name in {"baseline", "rag"} or layer == "rag":
+        base = name.partition("+")[0]
+        if searches(name):
             out[name] = partial(_reindexed, setup, name)
         elif _merges(setup, base):
             out[name] = partial(_retrained, setup, name)
@@ -42,8 +42,10 @@ def _merges(setup: Setup, name: str) -> bool:
 
 
 def _reindexed(setup: Setup, name: str, edits: Any, examples: Sequence[Example], folder: Path) -> System:
-    changed = Setup(setup.workspace, setup.config, _backends=setup._backends)
-    changed.retriever = index_with_changes(setup.workspace, setup.config, edits, folder)  # build_system guards it
+    changed = Setup(setup.workspace, setup.config, passage_filter=setup.passage_filter, _backends=setup._backends)
+    changed.retriever = index_with_changes(setup.workspace, setup.config, edits, folder)
+    own: Any = getattr(setup.retriever, "unguarded", setup.retriever)
+    changed.retriever.reranker, changed.retriever.calibration = own.reranker, own.calibration  # build_system guards it
     return build_system(name, changed)
 
 

@@ -13,6 +13,9 @@ from groundtune.records import Completion, Message
 from groundtune.retrieval.retriever import rank_sentences, to_source, valid_versions
 from groundtune.system import System, question_of
 
+#: what must be made first
+NEEDS = ("index",)
+
 
 class Baseline:
     """Quotes the sentence that fits best.
@@ -33,7 +36,7 @@ class Baseline:
         hits = self._retriever.retrieve(question, document=self._setup.document)
         ranked = valid_versions(rank_sentences(hits), question)
         retrieved = tuple(to_source(h, "") for h in hits)
-        if not ranked:
+        if not ranked or self._retriever.refuses(question, hits):
             return Completion(ABSTENTION, abstained=True, retrieved=retrieved)
         best = ranked[0]
         return Completion(best.text, sources=(to_source(hits[best.rank], best.text),), retrieved=retrieved)

@@ -1,6 +1,6 @@
-"""Share of the needed passages among the first 1 retrieved chunks."""
+"""Share of the needed passages that the first retrieved chunk holds."""
 
-from groundtune.metrics._ranking import ranks
+from groundtune.metrics._ranking import recall_at
 from groundtune.records import Completion, Example
 
 SIGNATURE = "recall_at_1|same document and page, 80 % of the passage's words"
@@ -8,5 +8,4 @@ SIGNATURE = "recall_at_1|same document and page, 80 % of the passage's words"
 
 def score(completion: Completion, example: Example) -> float | None:
     """0 to 1; None where nothing is retrieved or nothing is to be found."""
-    found = ranks(completion, example)
-    return None if found is None else sum(r is not None and r <= 1 for r in found) / len(found)
+    return recall_at(1, completion, example)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -63,6 +63,44 @@ class Encoder:
         return [tuple(e.ids) for e in self.tokenizer.encode_batch(list(texts))]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a folder's encoder reads texts: what can be known without loading its weights.
+
+    Attributes:
+        tokenizer, counter, pooling, max_tokens: as in :class:`Encoder`.
+        folder: of the transformer itself.
+    """
+
+    tokenizer: Any
+    counter: Any
+    pooling: Pooling
+    max_tokens: int
+    folder: Path
+
+
+def open_reading(folder: Path, *, positions: int, max_tokens: int | None = None) -> Reading:
+    """How the encoder of a folder reads texts.
+
+    Args:
+        folder: what sentence-transformers or transformers wrote.
+        positions: most tokens that the model has positions for.
+        max_tokens: a lower limit than the folder's own.
+
+    Raises:
+        InputError: its tokenizer cannot be read, or it has parts that this module leaves out.
+    """
+    pooling, inside = _layout(folder)
+    counter = _tokenizer(folder, inside)
+    settings = _settings(folder / inside / "sentence_bert_config.json")
+    if settings.get("do_lower_case") and counter.encode("A").ids != counter.encode("a").ids:
+        raise _unusable(folder, "its texts are to be made lower case first")
+    max_tokens = min(max_tokens or 10**9, int(settings.get("max_seq_length") or 10**9), positions)
+    tokenizer = type(counter).from_str(counter.to_str())
+    tokenizer.enable_truncation(max_tokens)
+    return Reading(tokenizer, counter, pooling, max_tokens, folder / inside)
+
+
 def open_encoder(folder: Path, *, max_tokens: int | None = None) -> Encoder:
     """A sentence encoder of a folder; a plain BERT-like model gets mean pooling.
 
@@ -74,15 +112,9 @@ def open_encoder(folder: Path, *, max_tokens: int | None = None) -> Encoder:
         InputError: no such model there, weights that are no safetensors, or parts that this module leaves out.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    pooling, inside = _layout(folder)
-    counter, model = _tokenizer(folder, inside), _model(folder, inside)
-    settings = _settings(folder / inside / "sentence_bert_config.json")
-    if settings.get("do_lower_case") and counter.encode("A").ids != counter.encode("a").ids:
-        raise _unusable(folder, "its texts are to be made lower case first")
-    max_tokens = min(max_tokens or 10**9, int(settings.get("max_seq_length") or 10**9), _positions(model))
-    tokenizer = type(counter).from_str(counter.to_str())
-    tokenizer.enable_truncation(max_tokens)
-    return Encoder(model.eval(), tokenizer, counter, pooling, max_tokens, folder)
+    model = _model(folder, _layout(folder)[1])
+    reading = open_reading(folder, positions=_positions(model), max_tokens=max_tokens)
+    return Encoder(model.eval(), reading.tokenizer, reading.counter, reading.pooling, reading.max_tokens, folder)
 
 
 def _tokenizer(folder: Path, inside: str) -> Any:
@@ -209,6 +241,22 @@ def encode_rows(encoder: Encoder, rows: Sequence[Sequence[int]]) -> Vectors:
         out[chosen] = vectors_BD.cpu().numpy()
     model.train(was)
     return out
+
+
+def hidden_states(encoder: Encoder, rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, Vectors]]:
+    """(position, last hidden states (T, D)) of every row of token ids, in no particular order."""
+    import torch
+
+    model = encoder.model.eval()
+    device = next(model.parameters()).device
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for start in range(0, len(order), BATCH):
+        chosen = order[start : start + BATCH]
+        ids_BT, mask_BT = padded([rows[i] for i in chosen], int(model.config.pad_token_id or 0))
+        with torch.inference_mode():
+            states_BTD = model(input_ids=ids_BT.to(device), attention_mask=mask_BT.to(device)).last_hidden_state
+        for at, i in enumerate(chosen):
+            yield i, states_BTD[at, : len(rows[i])].float().cpu().numpy()
 
 
 def encode(encoder: Encoder, texts: Sequence[str]) -> Vectors:

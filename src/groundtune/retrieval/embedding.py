@@ -1,4 +1,4 @@
-"""What turns text into vectors, by the name in ``index.embedder``: a registered one, the project's tuned one, a folder.
+"""What turns text into vectors, by the name in ``index.embedder``: a registered one, the tuned one, a folder, an endpoint.
 
 Vectors of two embedders cannot be compared. So an embedder that is a folder is known by the digest of its weights: the
 digest is part of the index's key (another one re-indexes), and questions are embedded by no other one than the chunks.
@@ -13,8 +13,11 @@ from typing import Any, Protocol, cast
 
 from groundtune import registry
 from groundtune.config import IndexConfig
+from groundtune.endpoint import PREFIX
 from groundtune.errors import ConfigError, InputError, UnknownNameError
-from groundtune.nn.encoders import Vectors, encode, open_encoder
+from groundtune.nn.encoders import Vectors
+from groundtune.retrieval.encoding import FolderEmbedder
+from groundtune.retrieval.endpoint_embedder import EndpointEmbedder
 from groundtune.workspace import Workspace, folder_digest
 
 #: stands for what `groundtune tune --method embedder` made
@@ -22,14 +25,19 @@ TUNED, ARTIFACT = "tuned", "runs/embedder"
 
 
 class Embedder(Protocol):
-    """A module of ``embedders`` or a :class:`FolderEmbedder`: unit vectors of a fixed length.
+    """A module of ``embedders`` or an object like one: unit vectors of a fixed length.
 
-    ``MAX_TOKENS`` of a text are read, the two marks around it included.
+    ``MAX_TOKENS`` of a text are read, the two marks around it included. One that has ``embed_parts``, too
+    (:class:`groundtune.retrieval.encoding.FolderEmbedder`), can give sentences' vectors with their chunk's.
     """
 
     NAME: str
-    DIMENSIONS: int
     MAX_TOKENS: int
+
+    @property
+    def DIMENSIONS(self) -> int:
+        """Length of a vector."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, shape (len(texts), DIMENSIONS)."""
@@ -40,32 +48,13 @@ class Embedder(Protocol):
         ...
 
 
-class FolderEmbedder:
-    """A sentence encoder of a folder, as :mod:`groundtune.nn.encoders` reads it.
-
-    Args:
-        name: what tables call it.
-        folder: where it is.
-    """
-
-    def __init__(self, name: str, folder: Path) -> None:
-        self._encoder = open_encoder(folder)
-        self.NAME, self.DIMENSIONS = name, self._encoder.dimensions
-        self.MAX_TOKENS = self._encoder.max_tokens
-        self.count_tokens = self._encoder.count_tokens
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors, shape (len(texts), DIMENSIONS)."""
-        return encode(self._encoder, texts)
-
-
 def encoder_folder(workspace: Workspace, name: str) -> Path | None:
-    """The folder that a name stands for; None for a registered embedder.
+    """The folder that a name stands for; None for a registered embedder and for one behind an endpoint.
 
     Raises:
         MissingArtifactError: ``tuned``, and nothing is. UnknownNameError, InputError: no such embedder.
     """
-    if name in registry.names("embedders"):
+    if name in registry.names("embedders") or name.startswith(PREFIX):
         return None
     if name == TUNED:
         return workspace.need(ARTIFACT, next_step=f"groundtune tune --method {ARTIFACT.partition('/')[2]}") / "weights"
@@ -74,7 +63,7 @@ def encoder_folder(workspace: Workspace, name: str) -> Path | None:
         return folder
     if "/" not in name or name.startswith((".", "/", "~")):
         raise UnknownNameError(
-            "embedder", name, [*registry.names("embedders"), TUNED, "a folder", "a Hugging Face name"]
+            "embedder", name, [*registry.names("embedders"), TUNED, "a folder", "a Hugging Face name", "openai:MODEL"]
         )
     return _downloaded(name)
 
@@ -88,7 +77,7 @@ def _downloaded(name: str) -> Path:
     except Exception as error:  # of the network, of the hub, of the name: a dozen classes
         raise InputError(
             f"embedder {name!r}: no such folder, and not to be had from Hugging Face: {str(error).strip().splitlines()[0]}",
-            expected="minilm, tuned, a folder, or a name in the cache or that can be fetched",
+            expected="minilm, tuned, a folder, openai:MODEL, or a name in the cache or that can be fetched",
             next_step="check `index.embedder` in groundtune.yaml",
         ) from None
 
@@ -102,6 +91,8 @@ def identity(workspace: Workspace, name: str) -> str:
 def open_embedder(workspace: Workspace, name: str) -> Embedder:
     """The embedder of that name; see :func:`encoder_folder` for what it raises."""
     folder = encoder_folder(workspace, name)
+    if name.startswith(PREFIX):
+        return _behind_endpoint(name)
     if folder is None:
         return cast(Embedder, registry.get("embedders", name))
     return _opened(name, folder, folder_digest(folder))
@@ -110,6 +101,11 @@ def open_embedder(workspace: Workspace, name: str) -> Embedder:
 @lru_cache(maxsize=2)
 def _opened(name: str, folder: Path, digest: str) -> Embedder:
     return FolderEmbedder(name, folder)
+
+
+@lru_cache(maxsize=2)
+def _behind_endpoint(name: str) -> Embedder:
+    return EndpointEmbedder(name)
 
 
 def embedder_of_index(workspace: Workspace, config: IndexConfig) -> Embedder:

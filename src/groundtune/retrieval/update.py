@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +24,9 @@ def index_with_changes(
         edits: (passage as it was, as it is now).
         folder: where the copy goes.
     """
-    shutil.copytree(workspace.need("index", next_step="groundtune index") / "store", folder / "store")
+    built = workspace.need("index", next_step="groundtune index") / "store"
     store = registry.get("stores", config.index.store)
+    store.copy(built, folder / "store")
     changed: list[Chunk] = []
     for chunk in store.Store(folder / "store").chunks():
         text = chunk.text
@@ -37,7 +37,7 @@ def index_with_changes(
             changed.append(replace(chunk, text=text))
     embedder = embedder_of_index(workspace, config.index)
     if changed:
-        store.replace(folder / "store", make_entries(changed, store, embedder.embed))
+        store.replace(folder / "store", make_entries(changed, store, embedder, config.index.sentences))
     return Retriever(folder, config.index, config.retrieval, embedder)
 
 

@@ -146,9 +146,8 @@ class Batches:
         lines = _requests(self.serving.files.path(body["input_file_id"]))
         left = (request for request in lines if request["custom_id"] not in done)
         lock = asyncio.Lock()
-        stopped = await run_in_threadpool(
-            self._note, body["id"], dict(counts)
-        )  # a kill can come between a line and its note
+        # a kill can come between a line and its note
+        stopped = await run_in_threadpool(self._note, body["id"], dict(counts))
 
         async def one() -> None:
             nonlocal stopped

@@ -18,7 +18,7 @@ from groundtune import registry
 from groundtune.config import AliasConfig
 from groundtune.errors import GroundtuneError
 from groundtune.methods._setup import ELSEWHERE, Setup
-from groundtune.methods._systems import check_system
+from groundtune.methods._systems import check_system, untrained_systems
 from groundtune.methods._tuning import LAST, artifact, read_last
 from groundtune.nn.checkpoints import BUNDLED
 from groundtune.serving.errors import ApiError, no_such_model
@@ -178,7 +178,14 @@ class Catalog:
         """Names of the project's Systems that can answer now: what they need is made."""
         made = self.setup.workspace
         stamps = tuple(
-            _stamp(path) for path in (made.path("index"), made.path("runs"), made.path(LAST), self.setup.questions_path)
+            _stamp(path)
+            for path in (
+                made.path("index"),
+                made.path("documents"),
+                made.path("runs"),
+                made.path(LAST),
+                self.setup.questions_path,
+            )
         )
         if self._systems[0] != stamps:
             self._systems[:] = [stamps, self._made_systems()]
@@ -189,9 +196,9 @@ class Catalog:
         made = self.setup.workspace
         indexed = made.manifest("index") is not None
         tuned = read_last(made)
-        names = ["prompt", *(["few_shot"] if self.setup.questions_path.exists() else [])]
-        if indexed:
-            names += ["baseline", "rag"]
+        there = {"questions": self.setup.questions_path.exists(), "index": indexed}
+        there["documents"] = made.manifest("documents") is not None
+        names = untrained_systems(lambda part: there[part])
         trained = [n for n in registry.names("methods") if made.manifest(artifact(n)) is not None]
         if tuned and tuned in trained:
             trained.append("tuned")

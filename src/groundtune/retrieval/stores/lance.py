@@ -1,43 +1,138 @@
 """LanceDB embedded: vectors and full text in one folder, no server; the folder may lie on object storage.
 
-Two tables: ``chunks`` (text, full-text index, one vector a chunk) and ``sentences`` (two vectors a sentence: alone, and
-with its headings in front). Vector search is exact (cosine): at the sizes a laptop holds an approximate index costs
-recall and saves nothing. Full text is BM25 over stemmed words.
+Two tables: ``chunks`` (text, terms with a full-text index, one vector a chunk) and ``sentences`` (two vectors a sentence:
+alone, and with its headings in front). Vector search is exact (cosine) up to ``Options.approximate_from`` rows; larger
+tables get an inverted file (IVF, Jegou et al., TPAMI 2011), of whose lists so many are read that at least 99 of 100 nearest
+rows are found. Full text is BM25 over terms. Every change of a finished store is made in a copy.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from groundtune.records import Chunk
+from groundtune.retrieval.filters import Filter, Test, Value, both, of_document
+from groundtune.retrieval.stores._entry import (
+    CHUNK_COLUMNS,
+    PLACE_COLUMNS,
+    Entry,
+    Options,
+    Terms,
+    as_chunk,
+    column_values,
+    place_values,
+)
+from groundtune.workspace import write_json
 
-_COLUMNS = ["chunk_id", "document_id", "document", "text", "page", "row", "heading"]
+__all__ = [
+    "Entry",
+    "Options",
+    "Store",
+    "build",
+    "change",
+    "copy",
+    "copy_without",
+    "remove",
+    "replace",
+    "sweep",
+    "take_over",
+]
+
+_OPTIONS = "options.json"
 _SENTENCE_COLUMNS = ["chunk_id", "position", "sentence", "vector", "context_vector"]
+#: chunks written at once: a table is slower with many small fragments
+_WRITE = 1024
+#: rows of a list of an inverted file, and the share of lists that a search reads
+_LIST_ROWS, _LISTS_READ = 256, 0.15
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the store holds of one chunk.
+def build(folder: Path, batches: Iterable[Sequence[Entry]], dimensions: int, options: Options | None = None) -> int:
+    """Write a store into a folder without one, one batch at a time; returns the number of chunks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = options or Options()
+    write_json(folder / _OPTIONS, {"approximate_from": options.approximate_from})
+    database = _connect(folder)
+    for name, schema in _schemas(dimensions).items():
+        database.create_table(name, schema=schema, mode="overwrite")
+    total = _add(folder, batches)
+    _finish(folder)
+    return total
 
-    Attributes:
-        chunk: the chunk.
-        search_text: what full text searches.
-        vector: of ``search_text``, (dimensions,).
-        sentences: the chunk's sentences.
-        vectors: of the sentences alone, (sentences, dimensions).
-        context_vectors: of the sentences behind their headings, (sentences, dimensions).
+
+def copy(folder: Path, target: Path) -> None:
+    """A copy that may be changed without changing the store; files, which are never written twice, are shared by links."""
+
+    def linked(source: str, copied: str) -> None:
+        try:
+            os.link(source, copied)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(source, copied)
+
+    shutil.copytree(folder, target, copy_function=linked)
+
+
+def take_over(folder: Path, target: Path) -> None:
+    """A store to be changed that takes this one's place afterwards: a copy, since the folder is exchanged as a whole."""
+    copy(folder, target)
+
+
+def change(folder: Path, *, delete: Sequence[str] = (), batches: Iterable[Sequence[Entry]] = ()) -> int:
+    """Take documents (by id) out of a store and add entries, of ids that it does not hold; returns the chunks held."""
+    database = _connect(folder)
+    for name in ("chunks", "sentences"):
+        table = database.open_table(name)
+        for start in range(0, len(delete), 500):
+            table.delete(_sql(Test("document_id", "IN", tuple(delete[start : start + 500]))))
+    _add(folder, batches)
+    _finish(folder)
+    return int(_connect(folder).open_table("chunks").count_rows())
+
+
+def replace(folder: Path, entries: Sequence[Entry]) -> None:
+    """Replace chunks of the same ids in a store and bring its indexes up to date."""
+    database = _connect(folder)
+    for name in ("chunks", "sentences"):
+        table = database.open_table(name)
+        for start in range(0, len(entries), 500):
+            table.delete(_among([e.chunk.id for e in entries[start : start + 500]]))
+    _add(folder, [entries])
+    _finish(folder)
+
+
+def copy_without(folder: Path, target: Path, document_id: str) -> int:
+    """Write a store that holds nothing of one document into an empty folder; returns the number of chunks left.
+
+    A new store rather than a deletion: LanceDB keeps what it deletes in the files of earlier versions.
     """
+    target.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.json"):
+        shutil.copyfile(file, target / file.name)
+    old, new = _connect(folder), _connect(target)
+    left = 0
+    for name in ("chunks", "sentences"):
+        table = old.open_table(name)
+        kept = new.create_table(name, schema=table.schema, mode="overwrite")
+        where = _sql(Test("document_id", "<>", (document_id,)))
+        for batch in table.search().where(where).limit(None).to_batches(1024):
+            kept.add(batch)
+        left = left or kept.count_rows()
+    _finish(target)
+    return left
 
-    chunk: Chunk
-    search_text: str
-    vector: Any
-    sentences: Sequence[str]
-    vectors: Any
-    context_vectors: Any
+
+def remove(folder: Path) -> None:
+    """Delete a store."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what stores that are no more have left elsewhere: nothing, since all of a store is in its folder."""
 
 
 def _connect(folder: Path) -> Any:
@@ -48,105 +143,104 @@ def _connect(folder: Path) -> Any:
     return lancedb.connect(str(folder))
 
 
-def build(folder: Path, batches: Iterable[Sequence[Entry]], dimensions: int) -> int:
-    """Write a store into an empty folder, one batch at a time; returns the number of chunks."""
+def _schemas(dimensions: int) -> dict[str, Any]:
     import pyarrow as pa
 
-    whole, vector = pa.int32(), pa.list_(pa.float32(), dimensions)
-    chunk_schema = pa.schema(
-        [(name, whole if name in {"page", "row"} else pa.string()) for name in _COLUMNS]
-        + [("search_text", pa.string()), ("vector", vector)]
-    )
-    sentence_schema = pa.schema(
-        [
-            ("chunk_id", pa.string()),
-            ("position", whole),
-            ("sentence", pa.string()),
-            ("document", pa.string()),
-            ("vector", vector),
-            ("context_vector", vector),
-        ]
-    )
-    database = _connect(folder)
-    chunks = database.create_table("chunks", schema=chunk_schema, mode="overwrite")
-    sentences = database.create_table("sentences", schema=sentence_schema, mode="overwrite")
+    vector = pa.list_(pa.float32(), dimensions)
+
+    def columns(names: Sequence[str]) -> list[tuple[str, Any]]:
+        return [(name, pa.int32() if name in {"page", "row", "position"} else pa.string()) for name in names]
+
+    chunks = [*columns([*CHUNK_COLUMNS, "search_text", "terms"]), ("vector", vector)]
+    sentences = [*columns([*PLACE_COLUMNS, "position", "sentence"]), ("vector", vector), ("context_vector", vector)]
+    return {"chunks": pa.schema(chunks), "sentences": pa.schema(sentences)}
+
+
+def _add(folder: Path, batches: Iterable[Sequence[Entry]]) -> int:
+    """Append entries, many batches at once; returns how many there were."""
+    database, terms = _connect(folder), Terms(folder)
+    tables = [database.open_table(name) for name in ("chunks", "sentences")]
+    waiting: list[Entry] = []
     total = 0
-    for entries in batches:
-        _add(chunks, sentences, entries)
-        total += len(entries)
-    _text_index(chunks)
+
+    def write() -> None:
+        for table, rows in zip(tables, (_chunk_rows(waiting, terms), _sentence_rows(waiting)), strict=True):
+            if rows[0]:
+                table.add(_arrow(table.schema, rows))
+        waiting.clear()
+
+    for batch in batches:
+        waiting.extend(batch)
+        total += len(batch)
+        if len(waiting) >= _WRITE:
+            write()
+    if waiting:
+        write()
     return total
 
 
-def replace(folder: Path, entries: Sequence[Entry]) -> None:
-    """Replace chunks of the same ids in a built store and bring its full-text index up to date."""
+def _chunk_rows(entries: Sequence[Entry], terms: Terms) -> list[Any]:
+    """Columns of the table ``chunks``."""
+    rows = [(*column_values(e.chunk), e.search_text, terms.of_chunk(e)) for e in entries]
+    return [*map(list, zip(*rows, strict=True)), [e.vector for e in entries]]
+
+
+def _sentence_rows(entries: Sequence[Entry]) -> list[Any]:
+    """Columns of the table ``sentences``."""
+    rows = [(*place_values(e.chunk), n, s) for e in entries for n, s in enumerate(e.sentences)]
+    columns = [*map(list, zip(*rows, strict=True))] if rows else [[] for _ in (*PLACE_COLUMNS, "position", "sentence")]
+    return [*columns, [v for e in entries for v in e.vectors], [v for e in entries for v in e.context_vectors]]
+
+
+def _arrow(schema: Any, columns: Sequence[Any]) -> Any:
+    import numpy as np
+    import pyarrow as pa
+
+    arrays = []
+    for column, wanted in zip(columns, schema, strict=True):
+        if pa.types.is_fixed_size_list(wanted.type):
+            values = pa.array(np.asarray(column, dtype=np.float32).reshape(-1))
+            arrays.append(pa.FixedSizeListArray.from_arrays(values, wanted.type.list_size))
+        else:
+            arrays.append(pa.array(column, wanted.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _finish(folder: Path) -> None:
+    """One fragment a table, nothing of earlier versions, the full-text index, and from a size on those of vectors."""
+    from lancedb.index import FTS, IvfFlat
+
     database = _connect(folder)
-    chunks, sentences = database.open_table("chunks"), database.open_table("sentences")
-    where = _among([e.chunk.id for e in entries])
-    chunks.delete(where)
-    sentences.delete(where)
-    _add(chunks, sentences, entries)
-    chunks.optimize()
+    approximate_from = int(json.loads((folder / _OPTIONS).read_text(encoding="utf-8"))["approximate_from"])
+    for name, columns in (("chunks", ("vector",)), ("sentences", ("vector", "context_vector"))):
+        table = database.open_table(name)
+        for made in table.list_indices():
+            table.drop_index(made.name)
+        rows = table.count_rows()
+        if name == "chunks":
+            words = FTS(base_tokenizer="whitespace", max_token_length=None, lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False)  # fmt: skip
+            table.create_index("terms", config=words)
+        if approximate_from and rows >= approximate_from:
+            for column in columns:
+                lists = max(2, rows // _LIST_ROWS)
+                table.create_index(column, config=IvfFlat(distance_type="cosine", num_partitions=lists, sample_rate=64))
+        table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
 
-def copy_without(folder: Path, target: Path, document_id: str) -> int:
-    """Write a store that holds nothing of one document into an empty folder; returns the number of chunks left.
-
-    A new store rather than a deletion: LanceDB keeps what it deletes in the files of earlier versions.
-    """
-    old, new = _connect(folder), _connect(target)
-    quoted = document_id.replace("'", "''")
-    left = 0
-    for name in ("chunks", "sentences"):
-        table = old.open_table(name)
-        where = f"starts_with(chunk_id, '{quoted}-')"
-        kept = new.create_table(name, schema=table.schema, mode="overwrite")
-        for batch in table.search().where(f"NOT {where}").limit(None).to_batches(1024):
-            kept.add(batch)
-        left = left or kept.count_rows()
-    _text_index(new.open_table("chunks"))
-    return left
+def _column(name: str) -> str:
+    return f"`{name}`"
 
 
-def _text_index(table: Any) -> None:
-    from lancedb.index import FTS
-
-    table.create_index("search_text", config=FTS())
+def _literal(value: Value) -> str:
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
-def _add(chunks: Any, sentences: Any, entries: Sequence[Entry]) -> None:
-    chunks.add(
-        [
-            {
-                "chunk_id": e.chunk.id, "document_id": e.chunk.document_id, "document": e.chunk.document, "text": e.chunk.text,
-                "page": e.chunk.page, "row": e.chunk.row, "heading": e.chunk.heading, "search_text": e.search_text, "vector": e.vector.tolist(),
-            }
-            for e in entries
-        ]
-    )  # fmt: skip
-    rows = [
-        {
-            "chunk_id": e.chunk.id,
-            "position": n,
-            "sentence": s,
-            "document": e.chunk.document,
-            "vector": v.tolist(),
-            "context_vector": c.tolist(),
-        }
-        for e in entries
-        for n, (s, v, c) in enumerate(zip(e.sentences, e.vectors, e.context_vectors, strict=True))
-    ]
-    if rows:
-        sentences.add(rows)
+def _sql(where: Filter) -> str:
+    return where.sql(_column, _literal)
 
 
-def _among(ids: Iterable[str]) -> str:
-    quoted = ", ".join("'" + i.replace("'", "''") + "'" for i in ids)
-    return f"chunk_id IN ({quoted})"
-
-
-def _of_document(document: str | None) -> str | None:
-    return None if document is None else "document = '" + document.replace("'", "''") + "'"
+def _among(ids: Sequence[str]) -> str:
+    return _sql(Test("chunk_id", "IN", tuple(ids)))
 
 
 class Store:
@@ -160,24 +254,36 @@ class Store:
         database = _connect(folder)
         self._chunks: Any = database.open_table("chunks")
         self._sentences: Any = database.open_table("sentences")
+        self._terms = Terms(folder)
+        self._indexed = {
+            (name, column): max(1, round(_LISTS_READ * max(2, table.count_rows() // _LIST_ROWS)))
+            for name, table in (("chunks", self._chunks), ("sentences", self._sentences))
+            for made in table.list_indices()
+            for column in made.columns
+            if column != "terms"
+        }
 
-    def near_chunks(self, vector: Any, k: int, document: str | None = None) -> list[str]:
-        """Ids of the ``k`` chunks nearest to a vector, nearest first; only of ``document`` where given."""
-        return self._near(self._chunks, "vector", vector, k, document)
+    def near_chunks(
+        self, vector: Any, k: int, document: str | None = None, *, where: Filter | None = None
+    ) -> list[str]:
+        """Ids of the ``k`` chunks nearest to a vector, nearest first; only of ``document`` and ``where`` if given."""
+        return self._near("chunks", "vector", vector, k, document, where)
 
     def near_sentences(
-        self, vector: Any, k: int, document: str | None = None, *, in_context: bool = False
+        self, vector: Any, k: int, document: str | None = None, *, in_context: bool = False, where: Filter | None = None
     ) -> list[str]:
         """Ids of the chunks of the ``k`` nearest sentences, nearest first, each once."""
-        return self._near(self._sentences, "context_vector" if in_context else "vector", vector, k, document)
+        return self._near("sentences", "context_vector" if in_context else "vector", vector, k, document, where)
 
-    def text_search(self, text: str, k: int, document: str | None = None) -> list[tuple[str, float]]:
-        """Ids of the ``k`` best chunks by BM25 with their score, best first."""
-        words = " ".join("".join(ch if ch.isalnum() else " " for ch in text).split())
+    def text_search(
+        self, text: str, k: int, document: str | None = None, *, where: Filter | None = None
+    ) -> list[tuple[str, float]]:
+        """Ids of the ``k`` best chunks by BM25 over the terms of a text, with their score, best first."""
+        words = self._terms.of_question(text)
         if not words:
             return []
-        query = self._chunks.search(words, query_type="fts", fts_columns="search_text")
-        rows = self._where(query, document).select(["chunk_id", "_score"]).limit(k).to_list()
+        query = self._chunks.search(" ".join(words), query_type="fts", fts_columns="terms")
+        rows = self._where(query, document, where).select(["chunk_id", "_score"]).limit(k).to_list()
         return [(r["chunk_id"], float(r["_score"])) for r in rows]
 
     def entries(self, ids: Sequence[str]) -> dict[str, Entry]:
@@ -186,38 +292,48 @@ class Store:
 
         if not ids:
             return {}
-        sentences: dict[str, list[Any]] = {}
-        for row in self._sentences.search().where(_among(ids)).select(_SENTENCE_COLUMNS).limit(None).to_list():
-            sentences.setdefault(row["chunk_id"], []).append(row)
+        rows = self._sentences.search().where(_among(ids)).select(_SENTENCE_COLUMNS).limit(None).to_arrow()
+        of_chunk: dict[str, list[tuple[int, int, str]]] = {}
+        for at, (id_, position, sentence) in enumerate(zip(*(rows[n].to_pylist() for n in _SENTENCE_COLUMNS[:3]), strict=True)):  # fmt: skip
+            of_chunk.setdefault(id_, []).append((position, at, sentence))
+        alone, behind = (_matrix(rows[name]) for name in ("vector", "context_vector"))
+        found = self._chunks.search().where(_among(ids)).select([*CHUNK_COLUMNS, "search_text", "vector"]).limit(None)
+        table = found.to_arrow()
+        vectors = _matrix(table["vector"])
         out = {}
-        for row in (
-            self._chunks.search().where(_among(ids)).select([*_COLUMNS, "search_text", "vector"]).limit(None).to_list()
-        ):
-            of_it = sorted(sentences.get(row["chunk_id"], []), key=lambda r: r["position"])
-            vectors = [np.array([r[name] for r in of_it], dtype=np.float32) for name in ("vector", "context_vector")]
-            vector = np.array(row["vector"], dtype=np.float32)
+        for row, vector in zip(table.drop_columns(["vector"]).to_pylist(), vectors, strict=True):
+            of_it = sorted(of_chunk.get(row["chunk_id"], []))
+            places = np.array([n for _, n, _ in of_it], dtype=int)
+            sentences = [s for _, _, s in of_it]
             out[row["chunk_id"]] = Entry(
-                _chunk(row), row["search_text"], vector, [r["sentence"] for r in of_it], *vectors
+                as_chunk(row), row["search_text"], vector, sentences, alone[places], behind[places]
             )
         return out
 
     def chunks(self) -> Iterator[Chunk]:
         """Every chunk."""
-        for row in self._chunks.search().select(_COLUMNS).limit(None).to_list():
-            yield _chunk(row)
+        for row in self._chunks.search().select(list(CHUNK_COLUMNS)).limit(None).to_list():
+            yield as_chunk(row)
 
-    def _near(self, table: Any, column: str, vector: Any, k: int, document: str | None) -> list[str]:
+    def _near(
+        self, name: str, column: str, vector: Any, k: int, document: str | None, where: Filter | None
+    ) -> list[str]:
+        table = self._chunks if name == "chunks" else self._sentences
         query = table.search(vector, vector_column_name=column).distance_type("cosine")
-        rows = self._where(query, document).select(["chunk_id", "_distance"]).limit(k).to_list()
-        return list(dict.fromkeys(r["chunk_id"] for r in rows))
+        lists = self._indexed.get((name, column))
+        query = query.nprobes(lists) if lists else query
+        rows = self._where(query, document, where).select(["chunk_id", "_distance"]).limit(k).to_arrow()
+        return list(dict.fromkeys(rows["chunk_id"].to_pylist()))
 
     @staticmethod
-    def _where(query: Any, document: str | None) -> Any:
-        where = _of_document(document)
-        return query.where(where, prefilter=True) if where else query
+    def _where(query: Any, document: str | None, where: Filter | None) -> Any:
+        found = both(None if document is None else of_document(document), where)
+        return query.where(_sql(found), prefilter=True) if found else query
 
 
-def _chunk(row: Any) -> Chunk:
-    return Chunk(
-        row["chunk_id"], row["document_id"], row["document"], row["text"], row["page"], row["row"], row["heading"]
-    )
+def _matrix(column: Any) -> Any:
+    """A column of vectors as an array (rows, dimensions)."""
+    import numpy as np
+
+    joined = column.combine_chunks()
+    return np.asarray(joined.flatten()).reshape(len(joined), joined.type.list_size)

@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from groundtune.backends._endpoint import shown, tls_context
+from groundtune.endpoint import shown, tls_context
 from groundtune.errors import ConfigError
 from groundtune.serving.callers.access import Ticket
 from groundtune.serving.callers.ticketed import TicketedStream

@@ -329,7 +329,7 @@ class _Now:
 def _ask(system: Any, messages: Sequence[Message], asked: Asked, sink: _Now, answers: Answers, number: int) -> None:
     """Let a System answer, in a thread: pieces as they are written where its answer is what its model writes."""
     shown: list[str] = []
-    if isinstance(system, ClosedBook | Rag):
+    if isinstance(system, ClosedBook) or (isinstance(system, Rag) and system.writes_once):
 
         def live(piece: Piece) -> None:
             text = piece.text if shown else piece.text.lstrip()

@@ -52,9 +52,8 @@ def opener(config: ServeConfig, folder: Path) -> OpenEngine:
 @dataclass(slots=True)
 class _Loaded:
     engine: AnyEngine
-    leases: int = 0
     used: float = 0.0
-    adapters: Counter[str] = field(default_factory=Counter)  # leases of each; "": of the base itself
+    leases: Counter[str] = field(default_factory=Counter)  # of each adapter; "": of the base itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,7 @@ class Engines:
             yield Lease(loaded.engine, adapter)
         finally:
             with self._lock:
-                loaded.leases -= 1
-                loaded.adapters[adapter or ""] -= 1
+                loaded.leases[adapter or ""] -= 1
                 loaded.used = time.monotonic()
                 left = bool(self._forgotten) or len(self._loaded) > self._most
             if left and self._opening.acquire(blocking=False):  # else whoever opens or ends next does it
@@ -116,11 +114,10 @@ class Engines:
             with self._lock:
                 found = self._loaded.get(key)
                 if found:
-                    found.leases += 1
-                    found.adapters[shared or ""] += 1
+                    found.leases[shared or ""] += 1
             if found is None:
-                self._make_room()
-                found = _Loaded(self._open_engine(base, key[1]), leases=1, adapters=Counter({shared or "": 1}))
+                self._let_go(coming=1)
+                found = _Loaded(self._open_engine(base, key[1]), leases=Counter({shared or "": 1}))
                 found.engine.after_step.append(self._after_step)
                 with self._lock:
                     self._loaded[key] = found
@@ -129,20 +126,9 @@ class Engines:
                     found.engine.add_adapter(shared, Path(shared))
                 except BaseException:
                     with self._lock:
-                        found.leases -= 1
-                        found.adapters[shared] -= 1
+                        found.leases[shared] -= 1
                     raise
         return found, shared
-
-    def _make_room(self) -> None:
-        """Let go of what nobody holds, the longest unused first, until one more may come in."""
-        while True:
-            with self._lock:
-                idle = [(own.used, str(key), key) for key, own in self._loaded.items() if not own.leases]
-                if len(self._loaded) < self._most or not idle:
-                    return
-                gone = self._loaded.pop(min(idle)[2])
-            gone.engine.close()
 
     def forget(self, folder: str) -> None:
         """Let go of weights or an adapter that was deleted, as soon as no request holds them."""
@@ -151,20 +137,21 @@ class Engines:
         with self._opening:
             self._let_go()
 
-    def _let_go(self) -> None:
-        """Close what was deleted or is one too many, as far as nobody holds it; ``_opening`` is held, so nobody can begin to."""
+    def _let_go(self, *, coming: int = 0) -> None:
+        """Close what was deleted or is one too many, as far as nobody holds it; ``_opening`` is held, so nobody can begin to.
+
+        Args:
+            coming: models that room is made for, besides those that are there.
+        """
         with self._lock:
-            idle = sorted((own.used, str(key), key) for key, own in self._loaded.items() if not own.leases)
-            over = len(self._loaded) - self._most
+            idle = sorted((own.used, str(key), key) for key, own in self._loaded.items() if not own.leases.total())
+            over = len(self._loaded) + coming - self._most
             gone = [key for n, (_, _, key) in enumerate(idle) if n < over or self._forgotten & {*key}]
             closing = [self._loaded.pop(key) for key in gone]
             adapters = [
-                (own.engine, name)
-                for own in self._loaded.values()
-                for name in self._forgotten
-                if not own.adapters[name]
+                (own.engine, name) for own in self._loaded.values() for name in self._forgotten if not own.leases[name]
             ]
-            held = {name for own in self._loaded.values() for name in own.adapters if own.adapters[name]}
+            held = {name for own in self._loaded.values() for name in own.leases if own.leases[name]}
             self._forgotten &= held | {part for key in self._loaded for part in key if part}
         for loaded in closing:
             loaded.engine.close()

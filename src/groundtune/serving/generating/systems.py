@@ -17,7 +17,8 @@ from groundtune.dataset.render import render_prompt
 from groundtune.generation.engine import Piece
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.writing import Token
-from groundtune.methods._setup import Backend, Setup
+from groundtune.methods._prompt_files import FOLDER
+from groundtune.methods._setup import Backend, SamplingBackend, Setup
 from groundtune.methods._systems import build_system
 from groundtune.nn.adapters.files import read_adapter
 from groundtune.records import Generation, Message, Usage
@@ -78,11 +79,27 @@ class EngineBackend:
         self, conversations: Sequence[Sequence[Message]], *, max_tokens: int = 32, batch_size: int = 16
     ) -> list[Generation]:
         """Answers to many conversations, in their order."""
+        return self._written(conversations, max_tokens, [{}] * len(conversations))
+
+    def sample_batch(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        temperature: float,
+        seeds: Sequence[int],
+        max_tokens: int = 32,
+    ) -> list[Generation]:
+        """Answers drawn at a temperature, whatever the request asked: it is the System's way to one answer."""
+        return self._written(conversations, max_tokens, [{"temperature": temperature, "seed": s} for s in seeds])
+
+    def _written(
+        self, conversations: Sequence[Sequence[Message]], max_tokens: int, changes: Sequence[dict[str, Any]]
+    ) -> list[Generation]:
         asked = ASKED.get() or Asked({})
         with self._engines.lease(self._model) as held:
             under_way = [
-                _Generating(held.engine, held.adapter, self._prompt(c, max_tokens), max_tokens, asked)
-                for c in conversations
+                _Generating(held.engine, held.adapter, self._prompt(c, max_tokens), max_tokens, asked, own)
+                for c, own in zip(conversations, changes, strict=True)
             ]
             try:
                 return [one.wait(asked) for one in under_way]
@@ -100,11 +117,19 @@ class EngineBackend:
 class _Generating:
     """One generation under way."""
 
-    def __init__(self, engine: Any, adapter: str | None, prompt: list[int], max_tokens: int, asked: Asked) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        adapter: str | None,
+        prompt: list[int],
+        max_tokens: int,
+        asked: Asked,
+        own: dict[str, Any],
+    ) -> None:
         self._pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
         wanted = int(asked.changes.get("max_tokens", max_tokens))
         room = {"max_tokens": min(wanted, engine.context_tokens - len(prompt))}
-        sampling = Sampling(**{"temperature": 0.0, **asked.changes, **room})
+        sampling = Sampling(**{"temperature": 0.0, **asked.changes, **own, **room})
         self._prompt = prompt
         self.writing: AnyWriting = engine.submit(prompt, sampling, self._pieces.put, adapter=adapter)
 
@@ -157,13 +182,13 @@ class ServedSetup(Setup):
 
     engines: Engines
 
-    def backend(self, model: str | None = None, adapter: str | None = None) -> Backend:
+    def backend(self, model: str | None = None, adapter: str | None = None) -> SamplingBackend:
         """The backend of a model, opened once."""
         model = self.resolve(model or self.config.model)
         if model.startswith(_ELSEWHERE) or (adapter and read_adapter_kind(adapter) in _BESIDE):
             slow: Any = _SlowBackend(super().backend(model, adapter))
             return slow  # type: ignore[no-any-return]
-        made: Backend = EngineBackend(self.engines, Model(model, "weights", model, adapter))
+        made: SamplingBackend = EngineBackend(self.engines, Model(model, "weights", model, adapter))
         return made
 
 
@@ -203,4 +228,5 @@ class Systems:
         workspace = self._setup.workspace
         manifests = [workspace.path("index") / "manifest.json", workspace.path("tuned.json")]
         manifests += sorted(workspace.path("runs").glob("*/manifest.json"))
+        manifests += sorted((workspace.root / FOLDER).glob("*.txt"))  # prompts, read when a System is built
         return [(str(m), m.stat().st_mtime_ns) for m in manifests if m.exists()]

@@ -28,7 +28,7 @@ from groundtune.ingest.sources import loaders_by_extension
 from groundtune.ingest.worker import Job, Readers
 from groundtune.nn.encoders import Vectors
 from groundtune.records import Section
-from groundtune.retrieval.chunkers import chunk_text
+from groundtune.retrieval.chunkers.sentence import chunk_text
 from groundtune.serving.errors import ApiError
 from groundtune.serving.storage.store import Body
 from groundtune.serving.vectors import encoding

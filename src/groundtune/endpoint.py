@@ -20,8 +20,10 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from groundtune.errors import ConfigError, GroundtuneError
+from groundtune.errors import ConfigError, GroundtuneError, InputError
 
+#: how names of models behind an endpoint begin, and where they are when they name no address
+PREFIX, DEFAULT_URL = "openai:", "https://api.openai.com/v1"
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 _MAX_ANSWER_BYTES = 32 << 20
 _LONGEST_WAIT_SECONDS = 60.0
@@ -181,6 +183,34 @@ class Endpoint:
             else "",
             transient=not lasting,
         )
+
+
+def address_of(name: str) -> tuple[str, str, str]:
+    """Model, address and key of a name ``openai:MODEL`` or ``openai:MODEL@https://host/v1``.
+
+    Raises:
+        ConfigError: a name of another form. InputError: OpenAI's own address without a key, or a key that is none.
+    """
+    found = re.fullmatch(rf"{PREFIX}(?P<model>.+?)(?:@(?P<url>https?://\S+))?", name)
+    if not found or (not found["url"] and "://" in name):
+        raise ConfigError(f"model {name!r}", expected=f"{PREFIX}MODEL or {PREFIX}MODEL@https://host/v1")
+    url = found["url"] or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ConfigError(
+            f"address {shown(url)!r}",
+            expected="https://host/v1; the key goes into OPENAI_API_KEY, not into the address",
+        )
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not key and parts.hostname == "api.openai.com":
+        raise InputError(
+            f"no key for {name!r}",
+            expected="a key in the environment variable OPENAI_API_KEY",
+            next_step="export OPENAI_API_KEY=..., or name an endpoint of your own after an @",
+        )
+    if not key.isascii() or any(c.isspace() for c in key):
+        raise InputError("OPENAI_API_KEY holds characters that no key has", expected="one word of ASCII characters")
+    return found["model"], url, key
 
 
 def shown(url: str) -> str:

@@ -1,0 +1,1 @@
+"""BERT-like encoders through onnxruntime: graphs written here, weights from safetensors."""

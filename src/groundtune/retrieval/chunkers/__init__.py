@@ -1,0 +1,1 @@
+"""What cuts a document's sections into chunks."""
