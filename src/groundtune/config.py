@@ -178,11 +178,9 @@ class AnswerConfig(_Part):
     hops: int = Field(2, ge=1, le=5, description="searches of demonstrate_search_predict, the question's own included")
 
 
-Refusal, Removal, Redaction = (
-    Literal["refuse", "flag", False],
-    Literal["drop", "flag", False],
-    Literal["redact", "flag", False],
-)
+Refusal = Literal["refuse", "flag", False]
+Removal = Literal["drop", "flag", False]
+Redaction = Literal["redact", "flag", False]
 Reply = Literal["refuse", "redact", "flag", False]
 
 
@@ -193,9 +191,7 @@ class GuardConfig(_Part):
     input_injection: Refusal = Field(
         False, description="questions that try to override instructions; off: who asks may steer"
     )
-    input_personal_data: Redaction | Literal["refuse"] = Field(
-        False, description="e-mail, phone, account and card numbers in questions"
-    )
+    input_personal_data: Reply = Field(False, description="e-mail, phone, account and card numbers in questions")
     input_off_topic: Refusal = Field(
         False, description="questions far from every document (similarity of the best hit)"
     )
