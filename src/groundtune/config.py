@@ -72,7 +72,7 @@ class RetrievalConfig(_Part):
         "hybrid", description="vectors, full text, or both fused by reciprocal rank"
     )
     text_weight: float = Field(
-        0.1,
+        0.15,
         ge=0,
         le=5,
         description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
