@@ -122,15 +122,15 @@ class InMemory:
 class Collection:
     """Documents, indexed."""
 
-    def __init__(self, work: Path, name: str, documents: Documents) -> None:
+    def __init__(self, work: Path, name: str, documents: Documents, chunk_tokens: int = 200) -> None:
         self.embedder = CachedEmbedder(work / "vectors.db")
         self._folder = work / name
         if not (self._folder / "store").exists():
-            self._build(documents)
+            self._build(documents, chunk_tokens)
         self._store = InMemory(registry.get("stores", "lance").Store(self._folder / "store"))
         self._vectors: dict[str, Any] = {}
 
-    def _build(self, documents: Documents) -> None:
+    def _build(self, documents: Documents, chunk_tokens: int) -> None:
         settings, store = IndexConfig(), registry.get("stores", "lance")
         chunks = [
             Chunk(f"{id_}-{n}", id_, id_, piece)
@@ -139,7 +139,7 @@ class Collection:
                 chunk_text(
                     text,
                     count=minilm.count_tokens,
-                    chunk_tokens=settings.chunk_tokens,
+                    chunk_tokens=chunk_tokens,
                     overlap_tokens=settings.overlap_tokens,
                 )
             )
@@ -219,17 +219,40 @@ def cranfield(shared: Path, work: Path) -> None:
         ("their plain fusion by reciprocal rank", 1 / (60 + places[0]) + 1 / (60 + places[1])),
     ):
         show(name, [list(names[np.argsort(-row, kind="stable")[:10]]) for row in scores])
-    steps: list[tuple[str, dict[str, Any]]] = [
-        ("groundtune, text alone (stemmed words, chunks of 200 tokens)", {"mode": "text"}),
-        ("groundtune, vectors alone (chunks and sentences)", {"mode": "vector"}),
-        ("hybrid, text_weight 0.1 (as it was)", {"text_weight": 0.1}),
-        ("hybrid, the default", {}),
-        ("+ candidates 100", {"candidates": 100}),
-        ("+ feedback 5", {"candidates": 100, "feedback": 5}),
-        ("+ smoothing 0.5", {"candidates": 100, "smoothing": 0.5}),
-        ("+ feedback 5, smoothing 0.5", {"candidates": 100, "feedback": 5, "smoothing": 0.5}),
-        ("+ feedback 5, smoothing 0.5, cross_encoder", {"candidates": 100, "feedback": 5, "smoothing": 0.5, "reranker": "cross_encoder"}),
-    ]  # fmt: skip
+    run(collection, texts, show, STEPS)
+    whole = Collection(work, "cranfield-whole", documents, 500)
+    run(whole, texts, show, WHOLE_STEPS)
+
+
+#: with chunks of 200 tokens, each on top of the default
+STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("groundtune, text alone (stemmed words, chunks of 200 tokens)", {"mode": "text"}),
+    ("groundtune, vectors alone (chunks and sentences)", {"mode": "vector"}),
+    ("hybrid, text_weight 0.1 (as it was)", {"text_weight": 0.1}),
+    ("hybrid, the default", {}),
+    ("+ chunk_weight 1", {"chunk_weight": 1.0}),
+    ("+ feedback 10", {"feedback": 10}),
+    ("+ smoothing 0.7", {"smoothing": 0.7}),
+    ("+ cross_encoder, 20 candidates", {"reranker": "cross_encoder"}),
+)
+TOPICS = {"chunk_weight": 1.0, "candidates": 100, "feedback": 10, "smoothing": 0.7}
+WHOLE_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("whole abstracts (chunk_tokens 500), the default", {}),
+    ("whole abstracts, chunk_weight 1", {"chunk_weight": 1.0}),
+    ("  + candidates 100", {"chunk_weight": 1.0, "candidates": 100}),
+    ("  + candidates 100, feedback 10", {"chunk_weight": 1.0, "candidates": 100, "feedback": 10}),
+    ("  + candidates 100, smoothing 0.7", {"chunk_weight": 1.0, "candidates": 100, "smoothing": 0.7}),
+    ("  + candidates 100, feedback 10, smoothing 0.7", TOPICS),
+    ("  + candidates 100, feedback 10, smoothing 0.7, cross_encoder", {**TOPICS, "reranker": "cross_encoder"}),
+)
+
+
+def run(
+    collection: Collection,
+    texts: list[str],
+    show: Callable[[str, Iterable[Sequence[str]]], None],
+    steps: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
     for name, settings in steps:
         retriever = collection.retriever(top_k=30, **settings)
         retriever.embed_all(texts)

@@ -77,6 +77,12 @@ class RetrievalConfig(_Part):
         le=5,
         description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
     )
+    chunk_weight: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="of the whole chunk's similarity; the rest is its best sentence's. 1 for topics rather than facts",
+    )
     feedback: int = Field(
         0, ge=0, le=50, description="best chunks that the question's vector is moved towards for a second search; 0: none"
     )

@@ -19,7 +19,9 @@ def test_the_question_moves_towards_what_was_found() -> None:
 def test_chunks_alike_score_alike() -> None:
     vectors = [X, X, X, Y]
     scores = smoothed([0.9, 0.1, 0.9, 0.5], vectors, 0.5)
-    assert scores[1] == pytest.approx(0.5 * 0.1 + 0.5 * 0.9)  # between two of 0.9; the one at right angles weighs nothing
+    assert scores[1] == pytest.approx(
+        0.5 * 0.1 + 0.5 * 0.9
+    )  # between two of 0.9; the one at right angles weighs nothing
     assert scores[0] == pytest.approx(0.5 * 0.9 + 0.5 * 0.5)
     assert scores[1] > 0.4
 

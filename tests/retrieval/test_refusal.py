@@ -42,7 +42,9 @@ def test_what_was_handed_on_around_a_hit_does_not_count() -> None:
 
 def test_the_shipped_weights_rank_an_answer_before_none() -> None:
     question = "What does a mooring for a yacht cost?"
-    answered = Calibration().confidence(question, [hit("A mooring for a yacht costs 41 crowns.", 0.85), hit("Soup.", 0.1)])
+    answered = Calibration().confidence(
+        question, [hit("A mooring for a yacht costs 41 crowns.", 0.85), hit("Soup.", 0.1)]
+    )
     nothing = Calibration().confidence(question, [hit("Cats travel in a basket.", 0.15), hit("Soup is served.", 0.14)])
     assert answered > 0.5 > nothing
 
