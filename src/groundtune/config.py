@@ -91,7 +91,7 @@ class RetrievalConfig(_Part):
         "hybrid", description="vectors, full text, or both fused by reciprocal rank"
     )
     text_weight: float = Field(
-        0.1,
+        0.15,
         ge=0,
         le=5,
         description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
@@ -101,6 +101,12 @@ class RetrievalConfig(_Part):
         ge=0,
         le=5,
         description="the same for questions in a language that the embedder does not know (minilm's is English); 0.6 is best on the German example's training questions",
+    )
+    chunk_weight: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="of the whole chunk's similarity; the rest is its best sentence's. 1 for topics rather than facts",
     )
     feedback: int = Field(
         0,

@@ -55,8 +55,8 @@ __all__ = [
     "valid_versions",
 ]
 
-#: of the chunk's similarity, its best sentence's alone and behind its headings; BM25's is `retrieval.text_weight` or `text_weight_foreign`
-WEIGHTS = {"chunk": 0.25, "sentence": 0.40, "sentence_in_context": 0.35}
+#: share of the best sentence alone in what sentences count (1 - `retrieval.chunk_weight`); the rest is behind its headings
+ALONE = 0.40 / 0.75
 #: names are taken from so many of the best sentences, and followed where at most so many chunks hold them
 HOP_SENTENCES, HOP_CHUNKS = 3, 10
 _NAME = re.compile(r"\b[A-Z][\w'-]*(?: (?:of |the )?(?:[A-Z][\w'-]*|\d+))+\b|\b[A-Z]+-?\d+\b")
@@ -219,9 +219,9 @@ class Retriever:
                 total += text
                 continue
             alone, behind = entry.vectors @ wording.vector, entry.context_vectors @ wording.vector
-            total += WEIGHTS["chunk"] * float(entry.vector @ (moved[n] if moved else wording.vector))
-            total += WEIGHTS["sentence"] * float(alone.max()) + WEIGHTS["sentence_in_context"] * float(behind.max())
-            total += wording.weight * text
+            sentence = ALONE * float(alone.max()) + (1 - ALONE) * float(behind.max())
+            whole, share = float(entry.vector @ (moved[n] if moved else wording.vector)), self.config.chunk_weight
+            total += share * whole + (1 - share) * sentence + wording.weight * text
         return total / len(wordings)
 
     def _around(self, hits: Sequence[Hit], vector: Any, without: Collection[str]) -> list[Hit]:
