@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from groundtune.errors import ConfigError, InputError, did_you_mean
 
@@ -90,6 +90,49 @@ class RetrievalConfig(_Part):
     mode: Literal["hybrid", "vector", "text"] = Field(
         "hybrid", description="vectors, full text, or both fused by reciprocal rank"
     )
+    text_weight: float = Field(
+        0.1,
+        ge=0,
+        le=5,
+        description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
+    )
+    text_weight_foreign: float = Field(
+        0.6,
+        ge=0,
+        le=5,
+        description="the same for questions in a language that the embedder does not know (minilm's is English); 0.6 is best on the German example's training questions",
+    )
+    feedback: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="best chunks that the question's vector is moved towards for a second search; 0: none",
+    )
+    smoothing: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of a chunk's score taken from the candidates most like it: helps where many chunks answer",
+    )
+    reranker: str | None = Field(
+        None,
+        description="second look at the best candidates: cross_encoder (bundled), language_model, or a cross-encoder's folder or name",
+    )
+    rerank_candidates: int = Field(20, ge=2, le=500, description="candidates that the reranker reads")
+    rerank_weight: float = Field(
+        0.2, ge=0, le=10, description="what the reranker's best candidate gains beside its own score"
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, description="likeness to better chunks that costs a chunk its place (MMR); 0: relevance alone"
+    )
+    neighbours: int = Field(0, ge=0, le=10, description="chunks before and after each hit that are handed on with it")
+    parents: bool = Field(False, description="hand on the section around each hit: four chunks on each side at most")
+    refuse_below: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="confidence below which a question is refused; default: what `groundtune calibrate` chose, else none",
+    )
     where: str | None = Field(
         None,
         description="condition on the chunks that are looked at, as in media_type = 'pdf' and page <= 3; fields: document, page, row, heading, media_type, language",
@@ -125,7 +168,80 @@ class AnswerConfig(_Part):
         0.7, gt=0, le=2, description="of self_consistency's samples; 0.7 as in its paper: lower, and they are all alike"
     )
     steps: int = Field(6, ge=1, le=50, description="most steps of react before it must answer")
+    unsupported: Literal["keep", "mark", "drop"] = Field(
+        "mark",
+        description="sentences of an answer that nothing retrieved supports: shown as they are, shown with [unsupported], or left out; where none is left, the answer is that the passages do not say",
+    )
+    support: float = Field(
+        0.6, ge=0, le=1, description="support score from which a passage is cited; higher cites less, and surer"
+    )
     hops: int = Field(2, ge=1, le=5, description="searches of demonstrate_search_predict, the question's own included")
+
+
+Refusal, Removal, Redaction = (
+    Literal["refuse", "flag", False],
+    Literal["drop", "flag", False],
+    Literal["redact", "flag", False],
+)
+Reply = Literal["refuse", "redact", "flag", False]
+
+
+class GuardConfig(_Part):
+    """What is done about a finding in questions, in retrieved text and in answers; false: the rule does not look."""
+
+    policy: str | None = Field(None, description="file with the settings of this section, in the place of those here")
+    input_injection: Refusal = Field(
+        False, description="questions that try to override instructions; off: who asks may steer"
+    )
+    input_personal_data: Redaction | Literal["refuse"] = Field(
+        False, description="e-mail, phone, account and card numbers in questions"
+    )
+    input_off_topic: Refusal = Field(
+        False, description="questions far from every document (similarity of the best hit)"
+    )
+    input_toxic: Refusal = Field(False, description="insults, threats, hate in questions")
+    retrieved_instructions: Removal = Field(
+        "drop", description="sentences of documents that order whoever answers; on: false alarms are rare, harm is not"
+    )
+    retrieved_unreadable: Removal = Field(
+        "drop", description="sentences in code letters, or in a language that hardly any document has"
+    )
+    retrieved_secrets: Redaction = Field("redact", description="keys, tokens and passwords in documents")
+    retrieved_personal_data: Redaction = Field(False, description="personal data in documents")
+    output_followed: Refusal = Field(
+        "refuse", description="answers that rest only on a sentence that reads like an order, though it was let through"
+    )
+    output_links: Reply = Field("redact", description="web and e-mail addresses that no clean passage holds")
+    output_secrets: Reply = Field("redact", description="keys, tokens and passwords in answers")
+    output_system_prompt: Refusal = Field("refuse", description="answers that repeat the instructions of the prompt")
+    output_ungrounded: Refusal = Field(
+        False, description="answers whose words no passage holds; off: paraphrases suffer"
+    )
+    output_personal_data: Reply = Field(False, description="personal data in answers")
+    output_toxic: Refusal = Field(False, description="insults, threats, hate in answers")
+    thresholds: dict[str, float] = Field(
+        {}, description="rule -> score from 0 to 1 from which it speaks, in the place of the calibrated one"
+    )
+    classifiers: tuple[str, ...] = Field(
+        (), description="further rules: MODULE:FUNCTION or entry points of groundtune.guards; see docs/guardrails.md"
+    )
+    mark_passages: bool = Field(
+        False, description="^ for the spaces of passages, and the model is told so (spotlighting); for large models"
+    )
+    log_content: bool = Field(False, description="write what was found into the log, not only which rule spoke")
+
+    @model_validator(mode="after")
+    def _known(self) -> GuardConfig:
+        unknown = sorted(set(self.thresholds) - set(GUARD_RULES))
+        if unknown:
+            raise ValueError(f"no rule {', '.join(unknown)}; rules are {', '.join(GUARD_RULES)}")
+        return self
+
+
+#: the rules, in the order in which they look
+GUARD_RULES = tuple(
+    name for name in GuardConfig.model_fields if name.partition("_")[0] in ("input", "retrieved", "output")
+)
 
 
 class TuneConfig(_Part):
@@ -200,6 +316,68 @@ class CompareConfig(_Part):
     usd_per_hour: float = Field(0.10, ge=0, description="price of this machine, for cost per 1,000 questions")
 
 
+class OptimizeConfig(_Part):
+    """How `groundtune optimize` looks for better settings than these."""
+
+    minutes: float = Field(10, gt=0, description="longest time for the whole search, indexes and final report included")
+    space: dict[str, tuple[Any, ...]] = Field(
+        {},
+        description="settings and the values to try, as in {retrieval.top_k: [3, 5, 8]}; default: those that `groundtune optimize --show-space` prints",
+    )
+    arms: int = Field(24, ge=2, description="most combinations of settings that each of the two stages begins with")
+    keep: int = Field(4, ge=2, description="combinations that leave each stage, the current settings among them")
+    eta: int = Field(2, ge=2, description="each round asks so many times more questions and drops all but 1 in so many")
+    validation_share: float = Field(
+        0.33, gt=0, lt=1, description="share of the training facts kept back to choose among those that are left"
+    )
+    retrieval_weights: dict[str, float] = Field(
+        {"recall_at_5": 0.5, "mrr": 0.5}, description="metrics of the first stage, which asks no model"
+    )
+    answer_weights: dict[str, float] = Field(
+        {"token_f1": 1.0, "supported": 0.25, "abstention_accuracy": 1.0},
+        description="metrics of an answer; abstention_accuracy: what a question without an answer counts beside one with",
+    )
+
+
+class ClaimsConfig(_Part):
+    """The claims lesson of `groundtune claims`."""
+
+    file: str = Field("claims.jsonl", description="claims with their labels True, False or NEE")
+    nearest: int = Field(3, ge=1, le=50, description="passages shown with a claim; the published lesson's three")
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="passages at this cosine distance or farther are left out; default: chosen on the claims of the split train",
+    )
+    max_tokens: int = Field(8, ge=1, description="most tokens of a verdict")
+
+
+class JudgeConfig(_Part):
+    """The language model that judges answers, once `groundtune judge` found that it agrees with people."""
+
+    model: str | None = Field(None, description="as `model`: openai:MODEL@URL, a folder, pebble; default: no judge")
+    rubric: str = Field("correct", description="correct, quality, pair, or a file of your own")
+    least_kappa: float = Field(
+        0.4,
+        ge=-1,
+        le=1,
+        description="the judge is believed where the lower end of its kappa's 95 % interval reaches this; 0.4: moderate agreement (Landis and Koch 1977)",
+    )
+    least_labels: int = Field(30, ge=2, description="fewest human labels to measure agreement on")
+    max_tokens: int = Field(200, ge=1, description="most tokens of a judge's reply")
+
+
+class GateConfig(_Part):
+    """What `groundtune gate` holds a change against."""
+
+    baseline: str = Field("groundtune-baseline.json", description="the stored scores, to be committed")
+    metrics: tuple[str, ...] = Field(
+        ("token_f1", "recall_at_5", "abstention_accuracy"), description="scores that must not drop"
+    )
+    alpha: float = Field(0.05, gt=0, lt=1, description="a drop counts where its p-value, corrected by Holm, lies below")
+
+
 class AliasConfig(_Part):
     """What answers to a name of the API."""
 
@@ -264,10 +442,23 @@ class Config(_Part):
     index: IndexConfig = IndexConfig()
     retrieval: RetrievalConfig = RetrievalConfig()
     answer: AnswerConfig = AnswerConfig()
+    guards: GuardConfig = GuardConfig()
     tune: TuneConfig = TuneConfig()
     scratch: ScratchConfig = ScratchConfig()
     compare: CompareConfig = CompareConfig()
+    optimize: OptimizeConfig = OptimizeConfig()
+    claims: ClaimsConfig = ClaimsConfig()
+    judge: JudgeConfig = JudgeConfig()
+    gate: GateConfig = GateConfig()
     serve: ServeConfig = ServeConfig()
+
+    @field_validator("guards", mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        """``guards: false`` switches every rule off; ``guards: policy.yaml`` names a file."""
+        if isinstance(value, bool):
+            return {} if value else dict.fromkeys(GUARD_RULES, False)
+        return {"policy": value} if isinstance(value, str) else value
 
 
 def load_config(folder: Path, path: Path | None = None) -> Config:

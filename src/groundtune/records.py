@@ -208,6 +208,23 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence of an answer with what it rests on.
+
+    Attributes:
+        text: the sentence, as it stands in the answer.
+        supported: whether something that was retrieved supports it.
+        support: how well the best of it does, 0 to 1.
+        sources: what supports it, best first, each with the words that do; empty where nothing does.
+    """
+
+    text: str
+    supported: bool
+    support: float
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens read and written for one answer."""
 
@@ -222,12 +239,13 @@ class Completion:
     Attributes:
         text: the answer, or the sentence that says there is none.
         abstained: True when the System says that it has no answer.
-        sources: what it rests on, best first; empty for closed-book systems.
+        sources: what it rests on, best first; empty for closed-book systems, and where nothing retrieved supports it.
         retrieved: every chunk the retriever brought, best first, for recall and MRR.
         logprobs: natural-log probability of each generated token; empty when the backend has none.
         usage: tokens in and out.
         seconds: wall-clock seconds spent on this answer.
         transcript: how a System came to it, step by step (thoughts, actions, observations); empty where there are none.
+        statements: its sentences, each with the sources it rests on; empty for abstentions and closed-book systems.
     """
 
     text: str
@@ -238,6 +256,7 @@ class Completion:
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     transcript: str = ""
+    statements: tuple[Statement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ PACKAGES = {
     "formats": "groundtune.dataset.formats",
     "chunkers": "groundtune.retrieval.chunkers",
     "embedders": "groundtune.retrieval.embedders",
+    "rerankers": "groundtune.retrieval.rerankers",
     "stores": "groundtune.retrieval.stores",
     "backends": "groundtune.backends",
     "metrics": "groundtune.metrics",

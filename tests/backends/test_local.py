@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from groundtune.backends.local import LocalBackend, open_backend
+from groundtune.backends.local import Draws, LocalBackend, open_backend
 from groundtune.dataset.prompts import closed_book, with_passages
 from groundtune.dataset.render import render_prompt
 from groundtune.records import Generation, Message
@@ -116,3 +116,25 @@ def test_an_end_marker_ends_the_answer(backend: LocalBackend, monkeypatch: pytes
 def test_count_tokens(backend: LocalBackend) -> None:
     assert backend.count_tokens("") == 0
     assert backend.count_tokens("1234") == 4  # digits stand alone
+
+
+def test_samples_are_the_same_in_any_batch_and_others_by_another_seed(backend: LocalBackend) -> None:
+    seeds = list(range(len(CONVERSATIONS)))
+    together = backend.sample_batch(CONVERSATIONS, temperature=1.5, seeds=seeds, max_tokens=8, batch_size=4)
+    alone = [
+        backend.sample_batch([c], temperature=1.5, seeds=[s], max_tokens=8)[0]
+        for c, s in zip(CONVERSATIONS, seeds, strict=True)
+    ]
+    assert [g.text for g in together] == [g.text for g in alone]
+    other = backend.sample_batch(CONVERSATIONS, temperature=1.5, seeds=[s + 99 for s in seeds], max_tokens=8)
+    assert sum(a.text != b.text for a, b in zip(alone, other, strict=True)) > len(alone) / 2
+    cold = backend.sample_batch(CONVERSATIONS, temperature=1e-6, seeds=seeds, max_tokens=8)
+    assert [g.text for g in cold] == [g.text for g in backend.generate_batch(CONVERSATIONS, max_tokens=8)]
+
+
+def test_samples_follow_the_model_s_probabilities() -> None:
+    logits_BV = torch.log(torch.tensor([[0.1, 0.2, 0.7]])).repeat(6000, 1)
+    for temperature, shares in ((1.0, (0.1, 0.2, 0.7)), (0.5, (0.0185, 0.0741, 0.9074))):
+        drawn_B = Draws(temperature, range(6000))(torch.empty(0), logits_BV).argmax(-1)
+        found = [(drawn_B == n).double().mean().item() for n in range(3)]
+        assert found == pytest.approx(shares, abs=0.025)  # four standard errors

@@ -246,3 +246,17 @@ def test_a_proxy_of_the_environment_is_used(stub: Stub, monkeypatch: pytest.Monk
     made: Callable[..., Any] = OpenAICompatibleBackend("m", "http://far.example/v1", KEY).generate
     assert made(ASK).text == "through the proxy"
     assert stub.requests[0][0] == "http://far.example/v1/chat/completions"
+
+
+def test_samples_send_temperature_and_seed_and_a_server_need_not_know_seeds(
+    stub: Stub, backend: OpenAICompatibleBackend
+) -> None:
+    stub.replies = [says("a"), refuses(400, "Unrecognized request argument: seed"), says("b")]
+    for seed in (5, 6):
+        backend.sample_batch([ASK], temperature=0.7, seeds=[seed], max_tokens=9)
+    sent = [body for _, _, body in stub.requests]
+    assert [(b["temperature"], b.get("seed"), b["max_tokens"]) for b in sent] == [
+        (0.7, 5, 9),
+        (0.7, 6, 9),
+        (0.7, None, 9),
+    ]

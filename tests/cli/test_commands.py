@@ -70,7 +70,7 @@ def test_index_is_made_once(made: Path) -> None:
 def test_ask_prints_what_is_promised(indexed: Path) -> None:
     question = "On which extension does the duty officer answer?"
     said = run_json("ask", question, "--project", indexed, "--model", "echo:4471")
-    assert said.keys() == {"question", "system", "answer", "abstained", "sources", "usage", "seconds"}
+    assert said.keys() == {"question", "system", "answer", "abstained", "sources", "statements", "usage", "seconds"}
     assert (said["question"], said["system"], said["abstained"]) == (question, "rag", False)
     assert said["answer"] == "4471"
     assert said["usage"].keys() == {"prompt_tokens", "completion_tokens"}

@@ -14,7 +14,9 @@ import torch
 from groundtune.dataset.invented import invented_items
 from groundtune.dataset.prompts import closed_book
 from groundtune.dataset.render import TokenRow, render_example
+from groundtune.nn.precision import Precision
 from groundtune.records import Message
+from groundtune.training import trainer as trainer_module
 from groundtune.training.data import IGNORED, RowBatches
 from groundtune.training.objectives import supervised_loss
 from groundtune.training.trainer import TrainSettings, discard_checkpoints, train
@@ -220,6 +222,20 @@ def test_progress_is_told_every_step(rows: list[TokenRow], make_tiny_model: Make
     )
     assert [(step, steps) for step, steps, _ in told] == [(n, result.steps) for n in range(1, result.steps + 1)]
     assert tuple((step, status.loss) for step, _, status in told) == result.losses
+
+
+def test_a_model_trained_in_bf16_answers_in_its_weights_format(
+    rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate leaves its autocast around the model: what was read back would differ by 0.04 standard deviations."""
+    monkeypatch.setattr(trainer_module, "precision", lambda: Precision(True, "for this test"))
+    model, other = make_tiny_model(), make_tiny_model()
+    result = train(model, RowBatches(rows, batch_tokens=200, epochs=1, seed=0), TrainSettings(), tmp_path)
+    other.load_state_dict(model.state_dict())
+    ids_1T = torch.tensor([rows[0].ids])
+    with torch.inference_mode():
+        assert torch.equal(model(ids_1T).logits, other.eval()(ids_1T).logits)
+    assert result.precision == "bf16 (for this test)"
 
 
 def test_a_loss_that_is_no_number_is_an_error(rows: list[TokenRow], make_tiny_model: Maker, tmp_path: Path) -> None:

@@ -222,6 +222,17 @@ def check_whole(checks: Checks, parts: list[Part], rendered: dict[str, bytes], l
     print(f"      held-out facts: {len(held)}, {kinds}, {names}")
 
 
+def write(files: dict[Path, bytes]) -> None:
+    """Write an example's files, and take away documents that are no longer among them."""
+    (folder,) = {path.parent for path in files if path.parent.name == "documents"}
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in set(folder.iterdir()) - files.keys():
+        stale.unlink()
+    for path, content in files.items():
+        path.write_bytes(content)
+    print(f"wrote {len(files)} files to {folder.parent}")
+
+
 def main() -> int:
     """Check, and write where everything is in order."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -240,6 +251,7 @@ def main() -> int:
     check_passages(checks, parts, rendered)
     check_questions(checks, parts)
     lines: list[dict[str, Any]] = []
+    german: dict[Path, bytes] = {}
     stated: list[dict[str, Any]] = []
     if not only:
         lines = list(rows(parts, held_out_facts([fact for part in parts for fact in part.facts])))
@@ -252,21 +264,19 @@ def main() -> int:
             "rendered twice, the same bytes",
             [p.name for part in parts for p in part.documents if render(p) != rendered[shipped_name(p)]],
         )
+        from german import build as build_german  # which needs what is above
+
+        german = build_german(checks)
     if checks.failures:
         print(f"\n{len(checks.failures)} failures:", *checks.failures, sep="\n  ", file=sys.stderr)
         return 1
     if not only:
-        folder = TARGET / "documents"
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in {p.name for p in folder.iterdir()} - rendered.keys():
-            (folder / stale).unlink()
-        for name, content in rendered.items():
-            (folder / name).write_bytes(content)
-        for name, written in (("questions.jsonl", lines), ("claims.jsonl", stated)):
-            (TARGET / name).write_text(
-                "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written), encoding="utf-8"
-            )
-        print(f"wrote {len(rendered)} documents, {len(lines)} questions and {len(stated)} claims to {TARGET}")
+        texts = {
+            TARGET / name: "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in written).encode()
+            for name, written in (("questions.jsonl", lines), ("claims.jsonl", stated))
+        }
+        write(texts | {TARGET / "documents" / name: content for name, content in rendered.items()})
+        write(german)
     return 0
 
 

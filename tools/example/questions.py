@@ -68,8 +68,8 @@ class Part:
 # Reading
 
 
-def read_part(folder: Path) -> Part:
-    """One part's documents, facts and unanswerable questions."""
+def read_facts(folder: Path) -> tuple[list[Fact], list[str]]:
+    """The facts and the unanswerable questions of a folder's facts.yaml."""
     content: dict[str, Any] = yaml.safe_load((folder / "facts.yaml").read_text(encoding="utf-8"))
     facts = [
         Fact(
@@ -78,14 +78,20 @@ def read_part(folder: Path) -> Part:
             kind=row["kind"],
             passages=[Passage(p["document"], p.get("page"), p["text"]) for p in row["passages"]],
             references=[str(r) for r in (row["answer"], *row.get("aliases", ()))],
-            questions=[question["text"] for question in row["questions"]],
+            questions=[q if isinstance(q, str) else q["text"] for q in row["questions"]],
         )
         for row in content["facts"]
     ]
+    return facts, list(content["unanswerable"])
+
+
+def read_part(folder: Path) -> Part:
+    """One part's documents, facts and unanswerable questions."""
+    facts, unanswerable = read_facts(folder)
     for fact in facts:
         fact.far = [is_far(question, fact) for question in fact.questions]
     documents = sorted(p for p in folder.iterdir() if p.suffix in (".md", ".csv"))
-    return Part(folder.name, documents, facts, list(content["unanswerable"]))
+    return Part(folder.name, documents, facts, unanswerable)
 
 
 # --------------------------------------------------------------------------
@@ -146,6 +152,11 @@ def same_side(facts: list[Fact]) -> list[list[Fact]]:
 
 def _order(name: str) -> str:
     return hashlib.sha256(f"groundtune example {name}".encode()).hexdigest()
+
+
+def in_hash_order(names: list[str]) -> list[str]:
+    """Names in an order that nobody chose, the same every time."""
+    return sorted(names, key=_order)
 
 
 def held_out_facts(facts: list[Fact]) -> set[str]:

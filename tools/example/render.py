@@ -146,7 +146,7 @@ def _pdf_story(blocks: list[Block], size: float, width: float) -> list[Any]:
     return story
 
 
-def to_pdf(blocks: list[Block]) -> bytes:
+def to_pdf(blocks: list[Block], language: str) -> bytes:
     """A PDF whose pages are exactly the source's pages.
 
     Raises:
@@ -154,10 +154,11 @@ def to_pdf(blocks: list[Block]) -> bytes:
     """
     title = _title(blocks)
     pages = 1 + sum(isinstance(block, Break) for block in blocks)
+    footing = {"en": "{title} - page {page} of {pages}", "de": "{title} - Seite {page} von {pages}"}[language]
 
     def footer(canvas: Any, document: Any) -> None:
         canvas.setFont("Helvetica", 8)
-        canvas.drawCentredString(A4[0] / 2, 11 * mm, f"{title} - page {document.page} of {pages}")
+        canvas.drawCentredString(A4[0] / 2, 11 * mm, footing.format(title=title, page=document.page, pages=pages))
 
     for size in FONT_SIZES:
         buffer = io.BytesIO()
@@ -175,7 +176,7 @@ def to_pdf(blocks: list[Block]) -> bytes:
 # DOCX
 
 
-def to_docx(blocks: list[Block]) -> bytes:
+def to_docx(blocks: list[Block], _: str) -> bytes:
     """A Word document with real heading, list and table styles."""
     document: Any = docx.Document()
     properties = document.core_properties
@@ -213,7 +214,7 @@ def to_docx(blocks: list[Block]) -> bytes:
 # HTML, TXT
 
 _HTML = """<!DOCTYPE html>
-<html lang="en">
+<html lang="{language}">
 <head>
 <meta charset="utf-8">
 <title>{title} | {organisation}</title>
@@ -225,29 +226,46 @@ td, th {{ border: 1px solid #999; padding: 0.3rem }}
 </head>
 <body>
 <header><p><a href="/">{organisation}</a></p></header>
-<nav aria-label="Main"><ul>
-<li><a href="/ferries">Ferries</a></li>
-<li><a href="/marinas">Marinas</a></li>
-<li><a href="/museum">Museum</a></li>
-<li><a href="/members">Members</a></li>
-<li><a href="/contact">Contact</a></li>
+<nav aria-label="{main}"><ul>
+{links}
 </ul></nav>
 <main>
 <article>
 {article}
 </article>
 </main>
-<aside><p>Sign up for our monthly letter.</p></aside>
-<footer><p>&copy; {organisation}. <a href="/privacy">Privacy</a> <a href="/imprint">Imprint</a></p></footer>
+<aside><p>{letter}</p></aside>
+<footer><p>&copy; {organisation}. <a href="/privacy">{privacy}</a> <a href="/imprint">{imprint}</a></p></footer>
 </body>
 </html>
 """
 
 
-def to_html(blocks: list[Block]) -> bytes:
+#: what surrounds an article, by language: the pages the navigation links to, and the rest
+_LINKS = {
+    "en": {"ferries": "Ferries", "marinas": "Marinas", "museum": "Museum", "members": "Members", "contact": "Contact"},
+    "de": {"ferries": "Fähren", "marinas": "Häfen", "museum": "Museum", "members": "Mitglieder", "contact": "Kontakt"},
+}
+_AROUND = {
+    "en": {"main": "Main", "letter": "Sign up for our monthly letter.", "privacy": "Privacy", "imprint": "Imprint"},
+    "de": {
+        "main": "Menü",
+        "letter": "Bestellen Sie unseren Rundbrief.",
+        "privacy": "Datenschutz",
+        "imprint": "Impressum",
+    },
+}
+
+
+def to_html(blocks: list[Block], language: str) -> bytes:
     """A web page: the article with the navigation, header and footer that surround such pages."""
     return _HTML.format(
-        title=_escape(_title(blocks)), organisation=ORGANISATION, article="\n".join(_article(blocks))
+        language=language,
+        links="\n".join(f'<li><a href="/{page}">{name}</a></li>' for page, name in _LINKS[language].items()),
+        title=_escape(_title(blocks)),
+        organisation=ORGANISATION,
+        article="\n".join(_article(blocks)),
+        **_AROUND[language],
     ).encode()
 
 
@@ -276,7 +294,7 @@ def _article(blocks: list[Block]) -> Iterator[str]:
                 yield "<hr>"
 
 
-def to_txt(blocks: list[Block]) -> bytes:
+def to_txt(blocks: list[Block], _: str) -> bytes:
     """Plain text: headings underlined (the third level in capitals), tables as aligned ``a | b`` lines."""
     return ("\n\n".join(_plain(blocks)) + "\n").encode()
 
@@ -299,7 +317,7 @@ def _plain(blocks: list[Block]) -> Iterator[str]:
                 yield "\f"
 
 
-_RENDERERS: dict[str, Callable[[list[Block]], bytes]] = {
+_RENDERERS: dict[str, Callable[[list[Block], str], bytes]] = {
     ".pdf": to_pdf,
     ".docx": to_docx,
     ".html": to_html,
@@ -307,8 +325,8 @@ _RENDERERS: dict[str, Callable[[list[Block]], bytes]] = {
 }
 
 
-def render(source: Path) -> bytes:
-    """The shipped bytes of one source document.
+def render(source: Path, language: str = "en") -> bytes:
+    """The shipped bytes of one source document; the language is that of what a format puts around it.
 
     Raises:
         ValueError: a malformed table, or a page that is too long.
@@ -316,4 +334,4 @@ def render(source: Path) -> bytes:
     name = Path(shipped_name(source))
     if name.suffix in (".md", ".csv"):
         return source.read_bytes()
-    return _RENDERERS[name.suffix](parse(source.read_text(encoding="utf-8")))
+    return _RENDERERS[name.suffix](parse(source.read_text(encoding="utf-8")), language)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -20,6 +21,7 @@ from groundtune.cli._common import (
 )
 
 if TYPE_CHECKING:
+    from groundtune.methods._setup import Setup
     from groundtune.records import Completion
 
 SystemOption = Annotated[
@@ -58,19 +60,32 @@ def ask(
     warn_if_stale(setup)
     completion = timed(build_system(system, setup), as_messages(question))
     if json:
-        print_json(answer_json(question, system, completion))
+        print_json(answer_json(question, system, completion, setup))
     else:
-        show_answer(completion)
+        show_answer(completion, setup)
 
 
-def answer_json(question: str, system: str, completion: Completion) -> dict[str, Any]:
-    """The promised form of ``ask --json``."""
+def answer_json(question: str, system: str, completion: Completion, setup: Setup | None = None) -> dict[str, Any]:
+    """The promised form of ``ask --json``; of a project's sources also the files' paths."""
+    files = {s.document: _file(setup, s.document) for s in completion.sources} if setup else {}
     return {
         "question": question,
         "system": system,
         "answer": completion.text,
         "abstained": completion.abstained,
-        "sources": [s.to_json() for s in completion.sources],
+        "sources": [
+            {**s.to_json(), **({"path": str(files[s.document])} if files.get(s.document) else {})}
+            for s in completion.sources
+        ],
+        "statements": [
+            {
+                "text": statement.text,
+                "supported": statement.supported,
+                "support": statement.support,
+                "sources": [completion.sources.index(source) for source in statement.sources],
+            }
+            for statement in completion.statements
+        ],
         "usage": {
             "prompt_tokens": completion.usage.prompt_tokens,
             "completion_tokens": completion.usage.completion_tokens,
@@ -80,15 +95,39 @@ def answer_json(question: str, system: str, completion: Completion) -> dict[str,
     }
 
 
-def show_answer(completion: Completion) -> None:
-    """The answer and its sources, for people."""
+def show_answer(completion: Completion, setup: Setup | None = None) -> None:
+    """The answer, each sentence with the numbers of its sources or the mark that it has none, and the sources.
+
+    Args:
+        completion: what a System said.
+        setup: the project: with it a source is a link to its file, and ``answer.unsupported: keep`` is heeded.
+    """
     from rich.markup import escape
 
-    say(f"[bold]{escape(completion.text) or '(nothing)'}[/bold]")
-    for number, source in enumerate(completion.sources[:3], 1):
-        page = f", page {source.page}" if source.page else ""
-        say(
-            f"  [{number}] {escape(source.document)}{page}: {escape(source.quote)}".replace(
-                f"[{number}]", f"\\[{number}]"
-            )
-        )
+    marks = setup is None or setup.config.answer.unsupported != "keep"
+    out, rest = "", completion.text
+    for statement in completion.statements:
+        before, _, rest = rest.partition(statement.text)
+        numbers = "".join(f" [{completion.sources.index(s) + 1}]" for s in statement.sources)
+        out += f"[bold]{escape(before + statement.text)}[/bold]{escape(numbers)}"
+        out += "" if statement.supported or not marks else f" [yellow]{escape('[unsupported]')}[/yellow]"
+    say(f"{out}[bold]{escape(rest)}[/bold]" if completion.text else "(nothing)")
+    for number, source in enumerate(completion.sources, 1):
+        place = escape(f"{source.document}{f', page {source.page}' if source.page else ''}")
+        address = _address(setup, source.document, source.page)
+        shown = f"[link={address}]{place}[/link]" if address else place
+        say(f"  {escape(f'[{number}]')} {shown}: {escape(source.quote)}")
+
+
+def _file(setup: Setup, document: str) -> Path | None:
+    from groundtune.ingest.sources import file_of
+
+    return file_of(setup.workspace, document)
+
+
+def _address(setup: Setup | None, document: str, page: int | None) -> str:
+    """What opens a document: its file, at the page where it has pages, or its web address; empty where it has none."""
+    if document.startswith(("http://", "https://")):
+        return quote(document, safe=":/?&=%#~+,;@!$()*'")
+    file = _file(setup, document) if setup else None
+    return f"{file.as_uri()}{f'#page={page}' if page and file.suffix.lower() == '.pdf' else ''}" if file else ""

@@ -41,4 +41,4 @@ def chat(
             say("bye")
             return
         if line.strip():
-            show_answer(timed(answering, as_messages(line.strip())))
+            show_answer(timed(answering, as_messages(line.strip())), setup)

@@ -25,10 +25,16 @@ from groundtune.cli._common import (
     say,
     warn,
 )
+from groundtune.cli.judge import believed_judge
 
 if TYPE_CHECKING:
     from groundtune.methods._setup import Setup
     from groundtune.records import Example
+
+
+JudgeOption = Annotated[
+    bool, typer.Option("--judge", help="Let `judge.model` grade the answers too, once `groundtune judge` believes it.")
+]
 
 
 def compare(
@@ -42,6 +48,7 @@ def compare(
         int | None, typer.Option("--questions", min=1, help="Most questions a split; default all.")
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write the comparison as one HTML file.")] = None,
+    judge: JudgeOption = False,
     json: JsonOption = False,
 ) -> None:
     """Compare the systems on the held-out questions and say which to use."""
@@ -49,7 +56,7 @@ def compare(
         check_report_path(report)
     setup = open_project(project, config, model=model)
     names = tuple(s.strip() for s in systems.split(",") if s.strip()) if systems else setup.config.compare.systems
-    result = run_comparison(setup, names, limit=questions, quiet=json)
+    result = run_comparison(setup, names, limit=questions, quiet=json, judge=judge)
     result["report"] = None
     if report:
         result["report"] = str(write_report(result, report))
@@ -62,7 +69,7 @@ def compare(
 
 
 def run_comparison(
-    setup: Setup, names: tuple[str, ...], *, limit: int | None, quiet: bool, adapt: bool = True
+    setup: Setup, names: tuple[str, ...], *, limit: int | None, quiet: bool, adapt: bool = True, judge: bool = False
 ) -> dict[str, Any]:
     """Make what the systems need, then compare them; the result is kept as ``.groundtune/reports/comparison.json``."""
     from groundtune.errors import InputError
@@ -88,6 +95,7 @@ def run_comparison(
             expected="held-out questions",
             next_step='give some rows another "split"',
         )
+    trusted = believed_judge(setup) if judge else None
     with setup.workspace.writing():
         training = prepare(setup, names, quiet=quiet)
         warn_of_strangers(setup, examples)
@@ -100,6 +108,7 @@ def run_comparison(
                 seed=setup.config.seed,
                 training=training,
                 progress=lambda n, done, total: bar(done, total, n),
+                judge=trusted,
             )
         count = settings.adaptability_facts if adapt and not setup.config.model.startswith("echo:") else 0
         changed = adaptability(setup.examples, systems, updates(names, setup), count=count, seed=setup.config.seed)

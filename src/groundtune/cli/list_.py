@@ -11,7 +11,8 @@ from groundtune.cli._common import JsonOption, print_json, say
 
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="methods, metrics, loaders, formats, embedders, stores, backends or models.")
+        str,
+        typer.Argument(help="methods, metrics, loaders, formats, embedders, rerankers, stores, backends or models."),
     ],
     json: JsonOption = False,
 ) -> None:

@@ -19,19 +19,26 @@ import typer
 
 from groundtune.cli import (
     ask,
+    calibrate,
     chat,
+    claims,
     compare,
     demo,
     doctor,
     evaluate,
     export,
     forget,
+    gate,
     index,
     ingest,
     init,
+    judge,
     list_,
+    optimize,
     plan,
     pretrain,
+    prompts,
+    red_team,
     serve,
     tune,
 )
@@ -55,6 +62,7 @@ app.command("init")(init.init)
 app.command("ingest")(ingest.ingest)
 app.command("index")(index.index)
 app.command("forget")(forget.forget)
+app.command("calibrate")(calibrate.calibrate)
 app.command("plan")(plan.plan)
 app.command("tune")(tune.tune)
 app.command("pretrain")(pretrain.pretrain)
@@ -62,9 +70,17 @@ app.command("ask")(ask.ask)
 app.command("chat")(chat.chat)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("optimize")(optimize.optimize)
+app.command("tune-rag", hidden=True)(optimize.optimize)
+app.command("gate")(gate.gate)
+app.command("judge")(judge.judge)
+app.command("claims")(claims.claims)
+app.command("red-team")(red_team.red_team)
 app.command("export")(export.export)
 app.add_typer(serve.app, name="serve")
 app.command("list")(list_.list_)
+app.command("prompts")(prompts.prompts)
+app.command("choose-prompt")(prompts.choose_prompt)
 app.command("doctor")(doctor.doctor)
 datasets = typer.Typer(
     help="Questions and training examples: make, check, describe, divide, convert, price them.", no_args_is_help=True

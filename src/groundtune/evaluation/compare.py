@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from groundtune.config import CompareConfig
+from groundtune.evaluation.judge import Judge, judge_values
 from groundtune.evaluation.recommendation import ALPHA, recommend
 from groundtune.evaluation.runner import ALL, SystemRun, per_question, run_system, summarise
 from groundtune.evaluation.significance import holm, paired_difference
@@ -47,6 +48,7 @@ def compare_systems(
     seed: int,
     training: Mapping[str, Mapping[str, float]],
     progress: Progress | None = None,
+    judge: Judge | None = None,
 ) -> tuple[dict[str, Any], list[SystemRun]]:
     """Run every System on the examples and compare.
 
@@ -54,6 +56,7 @@ def compare_systems(
         systems: name -> System, in the order of the report.
         examples: held-out questions.
         training: name -> ``train_seconds`` and ``disk_bytes``.
+        judge: grades every answer too, as the metric ``judge``; one that is to be believed (``agreement.require``).
 
     Returns:
         The comparison (``compare --json``'s form, with ``per_question``), and the runs.
@@ -62,8 +65,11 @@ def compare_systems(
     for name, system in systems.items():
         tell = (lambda done, total, name=name: progress(name, done, total)) if progress else None
         runs.append(run_system(system, examples, latency_questions=config.latency_questions, progress=tell))
+    lost = {run.name: _judged(run, examples, judge) for run in runs} if judge else {}
     rows = [summarise(run, examples, resamples=config.resamples, seed=seed) for run in runs]
     for row in rows:
+        if judge:
+            row["judge"] = {"name": judge.name, "failures": lost[row["name"]]}
         row.update({"train_seconds": 0.0, "disk_bytes": 0, **training.get(row["name"], {})})
         row["cost_usd"] = 1000 * row["latency_seconds"]["p50"] * config.usd_per_hour / 3600
     _break_even(rows, config.usd_per_hour)
@@ -81,6 +87,14 @@ def compare_systems(
         "per_question": per_question(runs, examples),
     }
     return result, runs
+
+
+def _judged(run: SystemRun, examples: Sequence[Example], judge: Judge) -> int:
+    """Put the judge's scores among the run's; returns the replies that held none."""
+    values, failures = judge_values(judge, run.completions, examples)
+    if values:
+        run.values["judge"] = values
+    return failures
 
 
 def all_pairs(

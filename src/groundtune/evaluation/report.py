@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from groundtune.evaluation.report_questions import render_questions
-from groundtune.evaluation.report_sections import adaptability, cost, differences, quality, retrieval
+from groundtune.evaluation.report_sections import adaptability, confidence, cost, differences, quality, retrieval
 from groundtune.evaluation.report_tables import tables
 from groundtune.evaluation.report_text import (
     METRICS,
@@ -19,6 +19,7 @@ from groundtune.evaluation.report_text import (
     split_label,
     split_names,
 )
+from groundtune.page.curves import STYLE as CURVE_STYLE
 from groundtune.page.document import PageSection, render_document
 from groundtune.page.text import DASH, count, date, duration, esc, money, number, record, records, score, size
 
@@ -55,6 +56,7 @@ def render_report(result: Mapping[str, Any]) -> str:
         PageSection("systems", "Systems", "All systems, side by side", tables(page)),
         PageSection("differences", "Differences", "Which differences are real", differences(page)),
         PageSection("retrieval", "Search", "Does the search find the right passage?", retrieval(page)),
+        PageSection("confidence", "Confidence", "When should it rather not answer?", confidence(page)),
         PageSection("change", "Change", "When facts change", adaptability(page)),
         PageSection("questions-part", "Questions", "Question by question", _questions(page)),
         PageSection("reading", "How to read", "How to read this page", _reading(page)),
@@ -62,7 +64,7 @@ def render_report(result: Mapping[str, Any]) -> str:
     return render_document(
         f"{result.get('model') or 'groundtune'}: comparison of {date(result.get('created'))}",
         sections,
-        style=_asset("report.css"),
+        style=_asset("report.css") + CURVE_STYLE,
         top=_verdict(page),
         footer=_footer(page),
         script=_asset("report.js"),

@@ -1,4 +1,4 @@
-"""The sections with plots: quality, cost, differences, retrieval, adaptability."""
+"""The sections with plots: quality, cost, differences, retrieval, confidence, adaptability."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from groundtune.evaluation.report_text import (
     signed,
     split_label,
 )
+from groundtune.page.curves import Curve, curves
 from groundtune.page.parts import scroll, share_bar
-from groundtune.page.text import MINUS, Record, count, duration, esc, number, record, records, score
+from groundtune.page.text import DASH, MINUS, Record, count, duration, esc, number, percent, record, records, score
 
 
 def quality(page: Page) -> str:
@@ -232,6 +233,43 @@ def _bar_cell(entry: Record) -> str:
     mean = number(entry.get("mean"))
     bar = "" if mean is None else share_bar([("found", mean)], 1.0)
     return f"<td>{score(mean)}<small>{interval(entry)}</small>{bar}</td>"
+
+
+def confidence(page: Page) -> str:
+    """Risk against coverage, one line a system, and the calibration of those that say how sure they are."""
+    lines, rows = [], []
+    for system in page.systems:
+        name, kind = str(system.get("name")), "best" if page.role(system) == "recommended" else ""
+        curve, sure = record(system.get("abstention")), record(system.get("calibration"))
+        points = [(float(p[0]), float(p[1])) for p in curve.get("points") or () if len(p) == 2]
+        if points and page.role(system) != "control":
+            lines.append(Curve(name, points, kind))
+        if points or sure:
+            by = {"logprobs": "token probabilities", "source": "score of the source"}.get(
+                str(curve.get("confidence")), DASH
+            )
+            coverage = percent(points[-1][0]) if points else DASH
+            rows.append(
+                f'<tr><th scope="row">{esc(name)}{tag(page.role(system))}</th><td>{score(curve.get("aurc"))}</td>'
+                f"<td>{coverage}</td><td>{esc(by)}</td><td>{score(sure.get('ece'))}</td></tr>"
+            )
+    if not rows:
+        return ""
+    columns = ("System", "Area under the curve", "Answers at most", "Ordered by", "Calibration error")
+    heads = "".join(f'<th scope="col">{column}</th>' for column in columns)
+    table = scroll("Confidence", f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody>")
+    plot = curves(
+        lines,
+        value="risk: mean of 1 - token F1",
+        across="coverage: share of all questions answered",
+        ceiling=1.0,
+        last=1.0,
+    )
+    return (
+        '<p class="lead">A system that answers only what it is surest of should make fewer mistakes: lines that begin low '
+        "and rise late are good. An answer where the documents hold none counts as wrong. The calibration error is the mean "
+        f'gap between how sure a system says it is and how often it is right.</p>{plot}<div class="more">{table}</div>'
+    )
 
 
 def adaptability(page: Page) -> str:

@@ -35,12 +35,25 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
         "Abstention",
         "share of questions where the choice to answer or to decline was the right one",
     ),
+    "faithfulness": (
+        "Faithfulness",
+        "share of an answer's sentences that one of its sources supports, by the support score",
+    ),
+    "answer_relevance": (
+        "Relevance",
+        "how close an answer is to its question in meaning; not whether it is right, and low for bare figures",
+    ),
+    "judge": ("Judge", "a language model's grade, from 0 to 1; it agreed with human labels closely enough"),
     "recall_at_1": ("Recall@1", "share of the passages needed that the search puts first"),
     "recall_at_5": ("Recall@5", "share of the passages needed that are among the first five found"),
+    "recall_at_10": ("Recall@10", "share of the passages needed that are among the first ten found"),
+    "recall_at_20": ("Recall@20", "share of the passages needed that are among the first twenty found"),
+    "ndcg_at_10": ("nDCG@10", "like MRR, for all passages needed: what is found later counts less"),
+    "context_precision": ("Context precision", "how far up the useful ones of the chunks found stand"),
     "mrr": ("MRR", "mean of 1 / rank of the first right passage: 1 when it always comes first"),
 }
 
-RETRIEVAL: Final = ("recall_at_1", "recall_at_5", "mrr")
+RETRIEVAL: Final = ("recall_at_1", "recall_at_5", "mrr", "ndcg_at_10")
 
 
 @dataclass(frozen=True, slots=True)

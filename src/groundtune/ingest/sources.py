@@ -86,6 +86,19 @@ def find_files(sources: Iterable[str], base: Path) -> list[tuple[Path, str]]:
     return sorted(((file, name) for name, file in taken.items()), key=lambda item: item[1])
 
 
+def file_of(workspace: Workspace, document: str) -> Path | None:
+    """The file that a document was read from; None for web pages, and where it is not there any more."""
+    figures = (workspace.manifest("documents") or {"figures": {}})["figures"]
+    for source in figures.get("sources", ()):
+        if "://" in source:
+            continue
+        path: Path = workspace.root / source
+        file = path if path.name == document else path / document
+        if file.is_file():
+            return Path(file).resolve()
+    return None
+
+
 def gather(
     workspace: Workspace,
     sources: Iterable[str],

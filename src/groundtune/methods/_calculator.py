@@ -10,6 +10,7 @@ import ast
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -51,7 +52,8 @@ def calculate(expression: str) -> str:
     if len(text) > MOST_CHARACTERS:
         raise CalculationError(f"an expression of {len(text)} characters; at most {MOST_CHARACTERS}")
     try:
-        tree = ast.parse(text, mode="eval")
+        with warnings.catch_warnings(action="ignore"):  # "1and 2": Python's own warnings are not for the user
+            tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise CalculationError(f"{text!r} is no arithmetic expression") from None
     if sum(1 for _ in ast.walk(tree)) > 4 * MOST_PARTS:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from groundtune.dataset.prompts import abstains
 from groundtune.methods._context import Context, find
 from groundtune.methods._setup import Backend, Setup
 from groundtune.records import Message
@@ -17,6 +18,8 @@ _MARK = re.compile(
     r"(?:^|\n|(?<=[.!?:;] )|(?<=\*\*))\s*(?:\*\*)?(?:final )?answer(?:\*\*)?\s*:\s*(?:\*\*)?", re.IGNORECASE
 )
 _SO = re.compile(r"\b(?:so|thus|therefore|hence)?,?\s*the (?:final |right |correct )?answer is:?\s+", re.IGNORECASE)
+
+_ABBREVIATION = re.compile(r"\b[A-Za-z]\.$")
 
 
 def extract_answer(text: str) -> str:
@@ -35,7 +38,7 @@ def extract_answer(text: str) -> str:
 
 def _line(text: str) -> str:
     line = text.strip().partition("\n")[0].strip().strip('*`"“”').strip()
-    return line[:-1] if line.endswith(".") and " " not in line[-4:-1] and not line.endswith("say.") else line
+    return line if _ABBREVIATION.search(line) or abstains(line) else line.removesuffix(".")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from groundtune.methods._setup import Backend, Setup
 from groundtune.retrieval.queries import COUNT, PROMPTS, further_queries
-from groundtune.retrieval.retriever import RRF_K, Hit
+from groundtune.retrieval.retriever import Hit
 
 
 def search(setup: Setup, backend: Backend, questions: Sequence[str], *, plain: bool = False) -> list[list[Hit]]:
@@ -24,25 +24,13 @@ def search(setup: Setup, backend: Backend, questions: Sequence[str], *, plain: b
     kind = "none" if plain else setup.config.retrieval.queries
     further = further_queries(kind, questions, lambda asked, tokens: _written(setup, backend, kind, asked, tokens))
     setup.retriever.embed_all([*questions, *(text for texts in further for text in texts)])
-    return [_fused(setup, question, also) for question, also in zip(questions, further, strict=True)]
+    return [
+        setup.retriever.retrieve(question, document=setup.document, also=also)
+        for question, also in zip(questions, further, strict=True)
+    ]
 
 
 def _written(setup: Setup, backend: Backend, kind: str, questions: Sequence[str], tokens: int) -> list[str]:
     prompt = setup.prompt(PROMPTS[kind])
     asked = [prompt.messages(question=q, count=str(COUNT)) for q in questions]
     return [g.text for g in backend.generate_batch(asked, max_tokens=tokens)]
-
-
-def _fused(setup: Setup, question: str, also: Sequence[str]) -> list[Hit]:
-    """One question's hits; with further texts the lists fused by reciprocal rank (Cormack et al. 2009)."""
-    lists = [setup.retriever.retrieve(text, document=setup.document) for text in (question, *also)]
-    if len(lists) == 1:
-        return lists[0]
-    ranks: dict[str, float] = {}
-    hits: dict[str, Hit] = {}
-    for found in lists:
-        for rank, hit in enumerate(found, 1):
-            ranks[hit.chunk.id] = ranks.get(hit.chunk.id, 0.0) + 1.0 / (RRF_K + rank)
-            hits.setdefault(hit.chunk.id, hit)
-    order = sorted(ranks, key=lambda i: -ranks[i])
-    return [hits[i] for i in order[: setup.config.retrieval.top_k]]

@@ -6,21 +6,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from groundtune import registry
 from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.prompts import abstains, closed_book
+from groundtune.methods._guards import guarded_retriever
 from groundtune.methods._prompt_files import PromptFile, read_prompt_file
 from groundtune.records import Chunk, Completion, Example, Generation, Message
+from groundtune.retrieval.calibrated import stored
 from groundtune.retrieval.embedding import embedder_of_index
+from groundtune.retrieval.reranking import open_reranker
 from groundtune.retrieval.retriever import Retriever
 from groundtune.system import question_of
 from groundtune.workspace import Workspace
 
 #: beginnings of names that are no model of this machine
 ELSEWHERE = ("echo:", "openai:")
+#: of a language model's order of ten passages
+RERANK_TOKENS = 64
 
 
 class Backend(Protocol):
@@ -60,20 +65,34 @@ class Setup:
         document: the only document that may be looked at; None: all.
         passage_filter: what every text of the documents passes that reaches a model by another way than the retriever
             (table rows, whole documents): chunks in, chunks out, fewer or with other text.
+        prompts: used instead of the files of these names: how a prompt is tried.
     """
 
     workspace: Workspace
     config: Config
     document: str | None = None
     passage_filter: Callable[[list[Chunk]], list[Chunk]] = lambda chunks: chunks
+    prompts: dict[str, PromptFile] = field(default_factory=dict)
     _backends: dict[tuple[str, str | None], SamplingBackend] = field(default_factory=dict)
 
     @cached_property
     def retriever(self) -> Retriever:
-        """The retriever over the built index."""
+        """The retriever over the built index, behind the project's guard."""
         folder = self.workspace.need("index", next_step="groundtune index")
         embedder = embedder_of_index(self.workspace, self.config.index)
-        return Retriever(folder, self.config.index, self.config.retrieval, embedder)
+        settings = self.config.retrieval
+        reranker = None
+        if settings.reranker:
+            reranker = open_reranker(settings.reranker, root=self.workspace.root, generate=self._generate)
+        known = stored(self.workspace, settings)
+        made = Retriever(folder, self.config.index, settings, embedder, reranker=reranker, calibration=known)
+        return cast(Retriever, guarded_retriever(self, made))
+
+    def _generate(self, prompts: Sequence[str]) -> list[str]:
+        """What the project's model writes for prompts: for a reranker that asks one."""
+        asked = [[Message("user", p)] for p in prompts]
+        written = self.backend().generate_batch(asked, max_tokens=RERANK_TOKENS)
+        return [g.text for g in written]
 
     @cached_property
     def examples(self) -> list[Example]:
@@ -93,7 +112,7 @@ class Setup:
         Raises:
             InputError: the project's file cannot be used.
         """
-        return read_prompt_file(self.workspace.root, name)
+        return self.prompts.get(name) or read_prompt_file(self.workspace.root, name)
 
     def training_examples(self) -> list[Example]:
         """The examples of the split ``train`` that have an answer."""

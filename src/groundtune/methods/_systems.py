@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from groundtune import registry
 from groundtune.errors import UnknownNameError
+from groundtune.methods._guards import guard_documents, guarded
 from groundtune.methods._setup import Backend, Setup
 from groundtune.methods._tuning import tuned_backend, tuned_system
 from groundtune.system import System
@@ -50,12 +51,17 @@ def _has(name: str, *parts: str) -> bool:
 
 
 def build_system(name: str, setup: Setup) -> System:
-    """The System of a name: a method's, or ``METHOD+rag`` for a method's model behind retrieval.
+    """The System of a name: a method's, or ``METHOD+rag`` for a method's model behind retrieval; behind the project's guards.
 
     Raises:
         UnknownNameError: no such system. MissingArtifactError: it must be trained or indexed first.
     """
     check_system(name)
+    guard_documents(setup)
+    return guarded(_unguarded_system(name, setup), setup)
+
+
+def _unguarded_system(name: str, setup: Setup) -> System:
     base, plus, _ = name.partition("+")
     method = registry.get("methods", base)
     if not plus and hasattr(method, "build"):

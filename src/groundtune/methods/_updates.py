@@ -44,6 +44,8 @@ def _merges(setup: Setup, name: str) -> bool:
 def _reindexed(setup: Setup, name: str, edits: Any, examples: Sequence[Example], folder: Path) -> System:
     changed = Setup(setup.workspace, setup.config, passage_filter=setup.passage_filter, _backends=setup._backends)
     changed.retriever = index_with_changes(setup.workspace, setup.config, edits, folder)
+    own: Any = getattr(setup.retriever, "unguarded", setup.retriever)
+    changed.retriever.reranker, changed.retriever.calibration = own.reranker, own.calibration  # build_system guards it
     return build_system(name, changed)
 
 

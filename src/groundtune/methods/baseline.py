@@ -36,7 +36,7 @@ class Baseline:
         hits = self._retriever.retrieve(question, document=self._setup.document)
         ranked = valid_versions(rank_sentences(hits), question)
         retrieved = tuple(to_source(h, "") for h in hits)
-        if not ranked:
+        if not ranked or self._retriever.refuses(question, hits):
             return Completion(ABSTENTION, abstained=True, retrieved=retrieved)
         best = ranked[0]
         return Completion(best.text, sources=(to_source(hits[best.rank], best.text),), retrieved=retrieved)

@@ -47,7 +47,7 @@ class ChainOfThought:
         for number, generation in enumerate(written):
             text = extract_answer(generation.text)
             if asked.contexts:
-                made = answered(asked.contexts[number], text, generation)
+                made = answered(self._setup, asked.contexts[number], text, generation)
             else:
                 made = Completion(text, abstains(text), logprobs=generation.logprobs, usage=generation.usage)
             out.append(replace(made, transcript=generation.text))

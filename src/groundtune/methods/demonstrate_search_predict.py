@@ -46,7 +46,8 @@ class DemonstrateSearchPredict:
     @cached_property
     def demonstrations(self) -> list[dict[str, str]]:
         """Worked examples: question, passages that hold the answer, answer. Of different facts."""
-        pool, wanted = self._setup.training_examples(), self._setup.config.answer.shots
+        wanted = self._setup.config.answer.shots
+        pool = self._setup.training_examples() if self._setup.questions_path.exists() else []
         random.Random(self._setup.config.seed).shuffle(pool)
         tried = list({e.fact: e for e in reversed(pool)}.values())[::-1][: TRIED * wanted]
         found = find(self._setup, self._backend, [e.question for e in tried], plain=True) if tried else []
@@ -74,7 +75,7 @@ class DemonstrateSearchPredict:
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
         return [
             replace(
-                answered(context, g.text, g, usage=together([*usages, g.usage])),
+                answered(self._setup, context, g.text, g, usage=together([*usages, g.usage])),
                 transcript="\n".join(f"search: {query}" for query in asked),
             )
             for context, g, usages, asked in zip(contexts, written, used, queries, strict=True)

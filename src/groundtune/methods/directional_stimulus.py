@@ -149,7 +149,7 @@ class DirectionalStimulus:
         ]
         written = self._backend.generate_batch(asked, max_tokens=tokens)
         return [
-            replace(answered(c, g.text, g), transcript=f"hint: {h}")
+            replace(answered(self._setup, c, g.text, g), transcript=f"hint: {h}")
             for c, g, h in zip(contexts, written, hints, strict=True)
         ]
 

@@ -7,13 +7,13 @@ that they do not, with both figures, instead of leaving something out. ``--docum
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from groundtune.dataset.prompts import abstains
 from groundtune.ingest.ingest import read_result, read_sections
 from groundtune.methods._setup import Setup
-from groundtune.methods.rag import cite
+from groundtune.methods._sources import Written, completed
 from groundtune.records import Chunk, Completion, Message
 from groundtune.retrieval.index import chunk_sentences
 from groundtune.retrieval.retriever import Hit, Sentence
@@ -22,8 +22,8 @@ from groundtune.system import System, question_of
 #: what must be made first
 NEEDS = ("documents",)
 
-#: most sources told of an answer: every document was read
-SOURCES = 5
+#: sentences that are held against an answer, to find its sources: every document was read
+NEAR = 24
 #: tokens that a chat template puts around a turn, at most
 _AROUND = 8
 
@@ -91,9 +91,12 @@ class LongContext:
                 out.append(Completion(self._too_long(size), abstained=True))
                 continue
             g = done[n]
-            refuses = abstains(g.text)
-            sources = () if refuses else cite(g.text, self._sentences, self._hits)[:SOURCES]
-            out.append(Completion(g.text, refuses, sources, logprobs=g.logprobs, usage=g.usage))
+            made = Completion(g.text, logprobs=g.logprobs, usage=g.usage)
+            out.append(
+                completed(
+                    made, Written(g.text, questions[n], self._near(g.text, questions[n]), self._hits), self._setup
+                )
+            )
         return out
 
     def _size(self, messages: Sequence[Message]) -> int:
@@ -104,6 +107,16 @@ class LongContext:
             f"The documents do not fit: with the question they are {size:,} tokens, and {self._setup.config.model} reads "
             f"{self._room:,}. Ask about one of them (--document), or use a system that searches, such as rag."
         )
+
+    def _near(self, answer: str, question: str) -> list[Sentence]:
+        """The sentences that an answer may rest on: those that share most of its words, then of the question's."""
+        said, asked = (set(re.findall(r"\w+", text.lower())) for text in (answer, question))
+
+        def shared(sentence: Sentence) -> tuple[int, int]:
+            own = set(re.findall(r"\w+", sentence.text.lower()))
+            return len(own & said), len(own & asked)
+
+        return sorted(self._sentences, key=shared, reverse=True)[:NEAR]
 
     @cached_property
     def _hits(self) -> list[Hit]:

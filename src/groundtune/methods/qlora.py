@@ -40,5 +40,9 @@ def load(path: str) -> tuple[Any, Any]:
         bnb_4bit_compute_dtype=compute,
     )
     model, tokenizer = open_model(path, compute, quantization_config=four_bit)
+    # else one answer before training lays the weights out in a way that passes no gradient on
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     prepared = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     return prepared, tokenizer

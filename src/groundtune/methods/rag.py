@@ -8,14 +8,16 @@ small model reads a sentence well and a page badly; ``retrieval.context_sentence
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from groundtune.config import RetrievalConfig
-from groundtune.dataset.prompts import abstains, numbered
+from groundtune.dataset.prompts import ABSTENTION, numbered
 from groundtune.methods._search import search
 from groundtune.methods._setup import Backend, Setup
+from groundtune.methods._sources import Written, all_with_sources, applied
 from groundtune.nn.checkpoints import BUNDLED
-from groundtune.records import Completion, Message, Source
-from groundtune.retrieval.retriever import Hit, Sentence, rank_sentences, to_source, valid_versions
+from groundtune.records import Completion, Message
+from groundtune.retrieval.retriever import Sentence, rank_sentences, to_source, valid_versions
 from groundtune.system import System, question_of
 
 #: what must be made first
@@ -40,8 +42,8 @@ class Rag:
             "model" if name == "rag" else f"{name.split('+')[0]} model"
         )
         self._setup, self._backend = setup, backend
-        #: whether its model writes the answer and nothing else
-        self.writes_once = setup.config.retrieval.queries == "none"
+        #: whether its model writes the answer and nothing else, and all of it is shown
+        self.writes_once = setup.config.retrieval.queries == "none" and setup.config.answer.unsupported != "drop"
         config = setup.config.retrieval
         sentences = config.context_sentences or (SENTENCES_BUNDLED if setup.config.model == BUNDLED else SENTENCES)
         self._context = config.model_copy(update={"context_sentences": sentences})
@@ -62,16 +64,20 @@ class Rag:
             for c, q in zip(contexts, questions, strict=True)
         ]
         written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
+        refused = [self._setup.retriever.refuses(q, hits) for q, hits in zip(questions, found, strict=True)]
+        written = [
+            replace(g, text=ABSTENTION, logprobs=()) if no else g for g, no in zip(written, refused, strict=True)
+        ]
+        sourced = all_with_sources(
+            [Written(g.text, q, c, h) for g, q, c, h in zip(written, questions, contexts, found, strict=True)],
+            self._setup,
+        )
         return [
-            Completion(
-                g.text,
-                abstained=abstains(g.text),
-                sources=() if abstains(g.text) else cite(g.text, context, hits),
-                retrieved=tuple(to_source(h, "") for h in hits),
-                logprobs=g.logprobs,
-                usage=g.usage,
+            applied(
+                Completion(g.text, retrieved=tuple(to_source(h, "") for h in hits), logprobs=g.logprobs, usage=g.usage),
+                s,
             )
-            for g, context, hits in zip(written, contexts, found, strict=True)
+            for g, s, hits in zip(written, sourced, found, strict=True)
         ]
 
 
@@ -101,21 +107,6 @@ def render_context(context: list[Sentence]) -> list[str]:
         else:
             passages[-1] += f" {sentence.text}"
     return passages
-
-
-def cite(answer: str, context: list[Sentence], hits: list[Hit]) -> tuple[Source, ...]:
-    """The sources of an answer: the sentence that holds its words first, then the others that were in the prompt."""
-    by_id = {h.chunk.id: h for h in hits}
-    words = set(answer.lower().split())
-
-    def support(sentence: Sentence) -> tuple[bool, float]:
-        held = answer.lower().strip(" .") in sentence.text.lower()
-        return held, len(words & set(sentence.text.lower().split())) / max(1, len(words)) + 0.01 * sentence.relevance
-
-    sources: dict[str, Source] = {}
-    for sentence in sorted(context, key=support, reverse=True):
-        sources.setdefault(sentence.chunk.id, to_source(by_id[sentence.chunk.id], sentence.text))
-    return tuple(sources.values())
 
 
 def build(setup: Setup, *, backend: Backend | None = None, name: str = "rag") -> System:

@@ -204,12 +204,14 @@ class React:
         out = []
         for run, context, generation in zip(left, contexts, written, strict=True):
             run.messages.append(Message("user", f"({run.given_up}: answered from the passages)"))
-            made = answered(context, generation.text, generation, usage=together([*run.usages, generation.usage]))
+            made = answered(
+                self._setup, context, generation.text, generation, usage=together([*run.usages, generation.usage])
+            )
             out.append(replace(made, transcript=transcript(run.messages)))
         return out
 
     def _finished(self, run: _Run, told: int) -> Completion:
-        made = answered(merged(run.question, run.seen), run.answer or "", usage=together(run.usages))
+        made = answered(self._setup, merged(run.question, run.seen), run.answer or "", usage=together(run.usages))
         return replace(made, transcript=transcript(run.messages))
 
 

@@ -79,7 +79,7 @@ class SelfConsistency:
         if context is None:
             made = Completion(text, abstains(text), logprobs=drawn[best].logprobs, usage=usage)
         else:
-            made = answered(context, text, drawn[best], usage=usage)
+            made = answered(self._setup, context, text, drawn[best], usage=usage)
         return replace(made, transcript=transcript)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from groundtune import registry
@@ -14,11 +14,21 @@ _vectors: dict[str, Any] = {}
 
 def remember(texts: Iterable[str]) -> None:
     """Embed what is not yet known, in one go."""
-    missing = [t for t in dict.fromkeys(texts) if t not in _vectors]
+    wanted = list(dict.fromkeys(texts))
+    missing = [t for t in wanted if t not in _vectors]
+    if len(_vectors) + len(missing) > _MOST:
+        _vectors.clear()
+        missing = wanted
     if missing:
-        if len(_vectors) + len(missing) > _MOST:
-            _vectors.clear()
         _vectors.update(zip(missing, registry.get("embedders", "minilm").embed(missing), strict=True))
+
+
+def embed(texts: Sequence[str]) -> Any:
+    """Unit vectors of texts, shape (len(texts), 384)."""
+    import numpy as np
+
+    remember(texts)
+    return np.stack([_vectors[t] for t in texts])
 
 
 def similarity(a: str, b: str) -> float:

@@ -45,19 +45,29 @@ def smoothed(points: Sequence[tuple[int, float]], most: int = 160) -> list[tuple
     return [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
 
-def curves(lines: Sequence[Curve], *, value: str, across: str = "optimizer steps") -> str:
+def curves(
+    lines: Sequence[Curve],
+    *,
+    value: str,
+    across: str = "optimizer steps",
+    ceiling: float | None = None,
+    last: float | None = None,
+) -> str:
     """The plot; nothing where there is no point.
 
     Args:
         value: what is on the upright axis, with its unit.
         across: what is on the level axis.
+        ceiling, last: where the axes end; default: as far as the points reach, and no higher than twice the first ones.
     """
     finite = [(x, y) for line in lines for x, y in line.points if math.isfinite(y)]
     if not finite:
         return ""
     starts = [line.points[0][1] for line in lines if line.points and math.isfinite(line.points[0][1])]
-    ceiling = min(max(y for _, y in finite), 2.0 * max(starts or [1.0])) or 1.0  # a loss that explodes leaves the frame
-    last = max(x for x, _ in finite) or 1.0
+    ceiling = (
+        ceiling or min(max(y for _, y in finite), 2.0 * max(starts or [1.0])) or 1.0
+    )  # a loss that explodes leaves the frame
+    last = last or max(x for x, _ in finite) or 1.0
 
     def place(x: float, y: float) -> tuple[float, float]:
         inside = min(max(y, 0.0), ceiling)

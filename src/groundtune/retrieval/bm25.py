@@ -6,7 +6,7 @@ Searching the documents for a user's question is the store's work (``stores``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,15 @@ class Bm25:
 
     Args:
         texts: what is found, by its position.
+        terms: text -> its terms, as :mod:`.words` has them; default: its words as they are, without English stop words.
     """
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], terms: Callable[[str], list[str]] | None = None) -> None:
         from scipy.sparse import csr_matrix  # type: ignore[import-untyped,unused-ignore]
         from sklearn.feature_extraction.text import CountVectorizer  # type: ignore[import-untyped]
 
-        self._words = CountVectorizer(stop_words=sorted(STOP_WORDS), token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+        plain: Any = {"stop_words": sorted(STOP_WORDS), "token_pattern": r"(?u)\b\w+\b"}
+        self._words = CountVectorizer(**({"analyzer": terms} if terms else plain), dtype=np.float32)
         try:
             counts: Any = self._words.fit_transform(texts)
         except ValueError:  # nothing but stop words

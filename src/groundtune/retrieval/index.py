@@ -48,8 +48,14 @@ PROJECT = "store-project"
 Progress = Callable[[int, int], None]
 
 
-def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress | None = None) -> tuple[Path, bool]:
-    """The artifact ``index`` for the ingested documents; returns its folder and whether it was made now."""
+def build_index(
+    workspace: Workspace, config: IndexConfig, *, progress: Progress | None = None, embedder: Any = None
+) -> tuple[Path, bool]:
+    """The artifact ``index`` for the ingested documents; returns its folder and whether it was made now.
+
+    Args:
+        embedder: the config's, opened already: one that remembers (:mod:`groundtune.retrieval.kept_vectors`).
+    """
     inputs = _inputs(workspace, config)
     store = registry.get("stores", config.store)
 
@@ -62,14 +68,14 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
         gone = [id_ for id_ in old if old[id_] != held.get(id_)]
         shutil.rmtree(folder / "store", ignore_errors=True)
         (folder / "vectors").mkdir(exist_ok=True)
-        embedder = open_embedder(workspace, config.embedder)
+        embedding = embedder or open_embedder(workspace, config.embedder)
         words = _words(workspace, documents)
-        new = _entries(workspace, config, fresh, folder / "vectors", store, embedder, progress)
+        new = _entries(workspace, config, fresh, folder / "vectors", store, embedding, progress)
         if before is None:
             (folder / "store").mkdir()
             words.write(folder / "store")
             options = Options(config.database or "", _project(workspace, config), config.approximate_from)
-            chunks = store.build(folder / "store", new, embedder.DIMENSIONS, options)
+            chunks = store.build(folder / "store", new, embedding.DIMENSIONS, options)
         else:
             store.take_over(workspace.path("index") / "store", folder / "store")
             earlier = _read_words(folder / "store")
@@ -84,7 +90,7 @@ def build_index(workspace: Workspace, config: IndexConfig, *, progress: Progress
         return {
             "chunks": chunks,
             "documents": len(documents),
-            "embedder": embedder.NAME,
+            "embedder": embedding.NAME,
             **_changes(old, held),
         }
 

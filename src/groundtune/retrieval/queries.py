@@ -3,7 +3,7 @@
 ``rewrite``: the question as a search query (Ma et al., "Query Rewriting for Retrieval-Augmented Large Language Models",
 EMNLP 2023, without its trained rewriter). ``multi_query``: other wordings (as RAG-Fusion, Rackauckas 2024). ``hyde``: a
 passage that would answer it (Gao et al., "Precise Zero-Shot Dense Retrieval without Relevance Labels", ACL 2023; departs
-from it by fusing ranks instead of averaging vectors). ``step_back``: a more general question (Zheng et al., "Take a Step
+from it by the mean of scores instead of vectors). ``step_back``: a more general question (Zheng et al., "Take a Step
 Back", ICLR 2024). The question itself is always searched with too, so that a bad text can only add. Leaves out who
 writes (it is passed in) and how lists are fused (the retriever).
 """

@@ -1,18 +1,22 @@
 """Questions to chunks: a shortlist by reciprocal rank fusion, an exact score of what is on it, one step further by name.
 
-Shortlist: the nearest chunks, the chunks of the nearest sentences (alone and behind their headings) and BM25, fused by
-reciprocal rank (Cormack, Clarke and Buettcher, SIGIR 2009: sum over lists of 1 / (60 + rank)). Score: a fact is one
-sentence of a chunk, so the best sentence counts most (maximum similarity over parts, as in ColBERT's MaxSim, Khattab
-and Zaharia 2020, at the grain of sentences). Of two versions the newer one counts more, unless the question names a
-year. Some answers need two passages ("dogs over 25 kg travel in Zone Amber", "Zone Amber has room for six"): a name that
+Shortlist: the nearest chunks, the chunks of the nearest sentences (alone and behind their headings) and BM25, of the
+question and of every further wording of it (:mod:`groundtune.retrieval.fusion`). Score: a fact is one sentence of a chunk,
+so the best sentence counts most (maximum similarity over parts, as in ColBERT's MaxSim, Khattab and Zaharia 2020, at the
+grain of sentences), and words that question and chunk share count beside it. Of two versions the newer one counts more,
+unless the question names a year. By choice: feedback and smoothing (:mod:`.feedback`), a reranker (:mod:`.reranking`),
+diversity (:mod:`.diversity`), chunks around a hit (:mod:`.around`), and refusal (:mod:`.refusal`).
+
+Some answers need two passages ("dogs over 25 kg travel in Zone Amber", "Zone Amber has room for six"): a name that
 the best sentences bring up and few chunks hold is looked up too, and the best such chunk takes the last place (bridging
 entities, as in Asai et al., "Learning to Retrieve Reasoning Paths", ICLR 2020, without training). Weights and limits were
-chosen on the example's training questions.
+chosen on the example's training questions and on questions mined from other documents: docs/retrieval.md.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,49 +24,58 @@ from typing import Any
 from groundtune import registry
 from groundtune.config import IndexConfig, RetrievalConfig
 from groundtune.dataset.reading import STOP_WORDS
-from groundtune.records import Chunk, Source
+from groundtune.retrieval.around import around
+from groundtune.retrieval.diversity import diverse
 from groundtune.retrieval.embedding import Embedder
+from groundtune.retrieval.feedback import nearer, smoothed
+from groundtune.retrieval.fusion import best_first, reciprocal_rank, relative
+from groundtune.retrieval.hits import (
+    Hit,
+    Sentence,
+    is_heading,
+    less_for_other_years,
+    rank_sentences,
+    to_source,
+    valid_versions,
+)
+from groundtune.retrieval.refusal import Calibration
+from groundtune.retrieval.reranking import Reranker, reranked
 from groundtune.retrieval.restricted import restricted
+from groundtune.retrieval.stores._entry import Terms
+from groundtune.retrieval.words import content_words, spoken
 
-RRF_K = 60
-#: of the chunk's similarity, its best sentence's alone and behind its headings, and BM25 relative to the best
-WEIGHTS = {"chunk": 0.25, "sentence": 0.40, "sentence_in_context": 0.35, "text": 0.10}
-#: what a chunk loses whose document or headings name another year than the question, or an older one than the newest
-OTHER_YEAR = 0.04
-#: share of words from which two sentences are versions of one
-SAME = 0.6
+__all__ = [
+    "Hit",
+    "Retriever",
+    "Sentence",
+    "content_words",
+    "is_heading",
+    "names_in",
+    "rank_sentences",
+    "to_source",
+    "valid_versions",
+]
+
+#: of the chunk's similarity, its best sentence's alone and behind its headings; BM25's is `retrieval.text_weight` or `text_weight_foreign`
+WEIGHTS = {"chunk": 0.25, "sentence": 0.40, "sentence_in_context": 0.35}
 #: names are taken from so many of the best sentences, and followed where at most so many chunks hold them
 HOP_SENTENCES, HOP_CHUNKS = 3, 10
-_YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _NAME = re.compile(r"\b[A-Z][\w'-]*(?: (?:of |the )?(?:[A-Z][\w'-]*|\d+))+\b|\b[A-Z]+-?\d+\b")
 
 
 @dataclass(frozen=True, slots=True)
-class Sentence:
-    """A sentence of a retrieved chunk.
+class _Wording:
+    """One text that is searched for.
 
     Attributes:
-        text: the sentence.
-        chunk: the chunk it stands in.
-        relevance: similarity to the question, mean of alone and behind its headings, plus a share of its chunk's score.
-        rank: of its chunk among the hits, from 0.
-        position: in its chunk, from 0.
+        vector: its vector, (dimensions,).
+        bm25: chunks found by its words, with their score as a share of the best one's.
+        weight: of that share.
     """
 
-    text: str
-    chunk: Chunk
-    relevance: float
-    rank: int
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A retrieved chunk with its score and its sentences' similarity to the question, in reading order."""
-
-    chunk: Chunk
-    score: float
-    sentences: tuple[tuple[str, float], ...]
+    vector: Any
+    bm25: Mapping[str, float]
+    weight: float = 0.0
 
 
 class Retriever:
@@ -73,15 +86,28 @@ class Retriever:
         index: how it was built.
         config: how to search.
         embedder: of the questions, the one that the index was made with; default: the registered one of that name.
+        reranker: what ``config.reranker`` names; :func:`groundtune.retrieval.reranking.open_reranker` opens it.
+        calibration: what makes a confidence of scores, and from which one on a question is answered; default: the
+            shipped weights, which refuse nothing.
     """
 
     def __init__(
-        self, folder: Path, index: IndexConfig, config: RetrievalConfig, embedder: Embedder | None = None
+        self,
+        folder: Path,
+        index: IndexConfig,
+        config: RetrievalConfig,
+        embedder: Embedder | None = None,
+        *,
+        reranker: Reranker | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.config = config
         self.embedder: Any = embedder or registry.get("embedders", index.embedder)
         self.store = restricted(registry.get("stores", index.store).Store(folder / "store"), config.where)
+        self.reranker = reranker
+        self.calibration = calibration or Calibration()
         self._vectors: dict[str, Any] = {}
+        self._languages = Terms(folder / "store").words.languages
 
     def embed_all(self, texts: list[str]) -> None:
         """Embed many questions in one go, so that the searches that follow find them done."""
@@ -91,38 +117,134 @@ class Retriever:
                 self._vectors.clear()
             self._vectors.update(zip(missing, self.embedder.embed(missing), strict=True))
 
-    def retrieve(self, question: str, *, document: str | None = None) -> list[Hit]:
-        """The ``top_k`` chunks for a question, best first; only of ``document`` where given."""
+    def retrieve(
+        self, question: str, *, document: str | None = None, also: Sequence[str] = (), without: Collection[str] = ()
+    ) -> list[Hit]:
+        """The ``top_k`` chunks for a question, best first, then what the settings hand on around them.
+
+        Args:
+            question: the user's words.
+            document: look only in this one.
+            also: further wordings, or texts such as an answer might stand in; a chunk's score is the mean over all.
+            without: ids of chunks that count as not there.
+        """
+        found = self._scored(question, document, also, frozenset(without))
+        hits = [hit for hit, _ in found[: self.config.top_k]]
+        if self.config.diversity and len(found) > 1:
+            scores, vectors = [h.score for h, _ in found], [e.vector for _, e in found]
+            hits = [found[n][0] for n in diverse(scores, vectors, self.config.top_k, self.config.diversity)]
+        vector = self._vectors[question]
+        further = self._one_step_further(hits, question, vector, document, without) if len(hits) > 2 else None
+        hits = [*hits[: self.config.top_k - 1], further] if further else hits
+        return [*hits, *self._around(hits, vector, without)]
+
+    def confidence(self, question: str, hits: Sequence[Hit]) -> float:
+        """How likely it is, from 0 to 1, that the hits answer the question; see :mod:`groundtune.retrieval.refusal`."""
+        return self.calibration.confidence(question, hits)
+
+    def refuses(self, question: str, hits: Sequence[Hit]) -> bool:
+        """True when the documents seem not to answer: ``retrieval.refuse_below``, or else the calibration, decides."""
+        least = self.config.refuse_below
+        least = self.calibration.refuse_below if least is None else least
+        return least > 0 and self.confidence(question, hits) < least
+
+    def _scored(
+        self, question: str, document: str | None, also: Sequence[str], without: Collection[str]
+    ) -> list[tuple[Hit, Any]]:
+        """Every candidate with the store's entry of it, best first."""
+        texts = list(dict.fromkeys([question, *also]))
+        self.embed_all(texts)
+        wanted = self.config.candidates
+        lists: list[list[str]] = []
+        wordings: list[_Wording] = []
+        for text in texts:
+            wording, found = self._searched(text, self._vectors[text], document, without)
+            wordings.append(wording)
+            lists += found
+        shortlist = best_first(reciprocal_rank(lists), max(wanted, self.config.top_k))
+        entries = self.store.entries(shortlist)
+        if self.config.feedback and self.config.mode != "text":
+            first = sorted(shortlist, key=lambda i: -self._score(entries[i], wordings))[: self.config.feedback]
+            moved = [nearer(w.vector, [entries[i].vector for i in first]) for w in wordings]
+            lists += [self._kept(self.store.near_chunks(v, wanted + len(without), document), without) for v in moved]
+            shortlist = best_first(reciprocal_rank(lists), max(wanted, self.config.top_k))
+            entries |= self.store.entries([i for i in shortlist if i not in entries])
+        else:
+            moved = [w.vector for w in wordings]
+        scores = smoothed(
+            [self._score(entries[i], wordings, moved) for i in shortlist],
+            [entries[i].vector for i in shortlist],
+            self.config.smoothing,
+        )
+        hits = [_hit(entries[i], wordings[0].vector, score) for i, score in zip(shortlist, scores, strict=True)]
+        hits = sorted(less_for_other_years(hits, question), key=lambda h: (-h.score, h.chunk.id))
+        if self.reranker is not None:
+            hits = reranked(self.reranker, question, hits, self.config.rerank_candidates, self.config.rerank_weight)
+        return [(hit, entries[hit.chunk.id]) for hit in hits]
+
+    def _searched(
+        self, text: str, vector: Any, document: str | None, without: Collection[str]
+    ) -> tuple[_Wording, list[list[str]]]:
+        """A wording with the ranked lists that it finds."""
         mode, wanted = self.config.mode, self.config.candidates
         lists: list[list[str]] = []
         bm25: dict[str, float] = {}
-        self.embed_all([question])
-        vector = self._vectors[question]
         if mode in ("hybrid", "vector"):
-            lists.append(self.store.near_chunks(vector, wanted, document))
-            lists += [self.store.near_sentences(vector, 2 * wanted, document, in_context=c) for c in (False, True)]
+            lists.append(self.store.near_chunks(vector, wanted + len(without), document))
+            lists += [
+                self.store.near_sentences(vector, 2 * wanted + 8 * len(without), document, in_context=c)
+                for c in (False, True)
+            ]
         if mode in ("hybrid", "text"):
-            bm25 = dict(self.store.text_search(content_words(question), wanted, document))
+            found = self.store.text_search(text, wanted + len(without), document)
+            bm25 = relative({id_: score for id_, score in found if id_ not in without})
             lists.append(list(bm25))
-        fused: dict[str, float] = {}
-        for found in lists:
-            for rank, chunk_id in enumerate(found, 1):
-                fused[chunk_id] = fused.get(chunk_id, 0.0) + 1.0 / (RRF_K + rank)
-        shortlist = sorted(fused, key=lambda i: (-fused[i], i))[: max(wanted, self.config.top_k)]
-        entries = self.store.entries(shortlist)
-        best = max(bm25.values(), default=1.0)
-        hits = _less_for_other_years(
-            [self._hit(entries[i], vector, bm25.get(i, 0.0) / best) for i in shortlist], question
-        )
-        hits = sorted(hits, key=lambda h: (-h.score, h.chunk.id))[: self.config.top_k]
-        further = self._one_step_further(hits, question, vector, document) if len(hits) > 2 else None
-        return [*hits[: self.config.top_k - 1], further] if further else hits
+        return _Wording(vector, bm25, self._text_weight(text)), [self._kept(found, without) for found in lists]
 
-    def _one_step_further(self, hits: list[Hit], question: str, vector: Any, document: str | None) -> Hit | None:
+    def _text_weight(self, text: str) -> float:
+        """What shared words weigh: more in a language that the embedder was not trained on."""
+        knows = getattr(self.embedder, "LANGUAGES", self._languages)
+        asked = self._languages if set(self._languages) <= set(knows) else spoken(text, self._languages)
+        return self.config.text_weight if set(asked) & set(knows) else self.config.text_weight_foreign
+
+    @staticmethod
+    def _kept(ids: Sequence[str], without: Collection[str]) -> list[str]:
+        return [i for i in ids if i not in without]
+
+    def _score(self, entry: Any, wordings: Sequence[_Wording], moved: Sequence[Any] | None = None) -> float:
+        """The mean over wordings of what a chunk is worth; ``moved`` are their vectors after feedback."""
+        total = 0.0
+        for n, wording in enumerate(wordings):
+            text = wording.bm25.get(entry.chunk.id, 0.0)
+            if self.config.mode == "text":
+                total += text
+                continue
+            alone, behind = entry.vectors @ wording.vector, entry.context_vectors @ wording.vector
+            total += WEIGHTS["chunk"] * float(entry.vector @ (moved[n] if moved else wording.vector))
+            total += WEIGHTS["sentence"] * float(alone.max()) + WEIGHTS["sentence_in_context"] * float(behind.max())
+            total += wording.weight * text
+        return total / len(wordings)
+
+    def _around(self, hits: Sequence[Hit], vector: Any, without: Collection[str]) -> list[Hit]:
+        """Neighbours and sections of the hits, each chunk once, at its hit's score."""
+        known = {h.chunk.id for h in hits} | set(without)
+        out: list[Hit] = []
+        for hit in hits:
+            for entry in around(
+                hit.chunk, self.store.entries, neighbours=self.config.neighbours, parents=self.config.parents
+            ):
+                if entry.chunk.id not in known:
+                    known.add(entry.chunk.id)
+                    out.append(replace(_hit(entry, vector, hit.score), beside=hit.chunk.id))
+        return out
+
+    def _one_step_further(
+        self, hits: list[Hit], question: str, vector: Any, document: str | None, without: Collection[str]
+    ) -> Hit | None:
         """The best chunk that holds a name which the best sentences bring up and the question does not."""
         best = rank_sentences(hits)[:HOP_SENTENCES]
         names = dict.fromkeys(n for s in best for n in names_in(s.text) if n.lower() not in question.lower())
-        known = {h.chunk.id for h in hits[: self.config.top_k - 1]}
+        known = {h.chunk.id for h in hits[: self.config.top_k - 1]} | set(without)
         found: list[tuple[float, str, Any]] = []
         for name in names:
             entries = self.store.entries([i for i, _ in self.store.text_search(name, 3 * HOP_CHUNKS, document)])
@@ -136,53 +258,13 @@ class Retriever:
                     found.append((float(both.max()), id_, entry))
         if not found:
             return None
-        return self._hit(max(found, key=lambda f: f[:2])[2], vector, 0.0)
-
-    def _hit(self, entry: Any, vector: Any, text: float) -> Hit:
-        alone, behind = entry.vectors @ vector, entry.context_vectors @ vector
-        score = WEIGHTS["text"] * text
-        if self.config.mode != "text":
-            score += WEIGHTS["chunk"] * float(entry.vector @ vector)
-            score += WEIGHTS["sentence"] * float(alone.max()) + WEIGHTS["sentence_in_context"] * float(behind.max())
-        sentences = tuple(zip(entry.sentences, ((alone + behind) / 2).tolist(), strict=True))
-        return Hit(entry.chunk, score, sentences)
+        entry = max(found, key=lambda f: f[:2])[2]
+        return _hit(entry, vector, self._score(entry, [_Wording(vector, {})]))
 
 
-def _less_for_other_years(hits: list[Hit], question: str) -> list[Hit]:
-    """The hits with ``OTHER_YEAR`` taken off where it applies; without a year they are as they were."""
-    years = [_year(h.chunk) for h in hits]
-    asked = _YEAR.findall(question) or [max(years, default="")]
-    return [
-        replace(h, score=h.score - OTHER_YEAR * bool(y and y not in asked)) for h, y in zip(hits, years, strict=True)
-    ]
-
-
-def _year(chunk: Chunk) -> str:
-    return max(_YEAR.findall(f"{chunk.document} {chunk.heading}"), default="")
-
-
-def valid_versions(ranked: list[Sentence], question: str) -> list[Sentence]:
-    """The sentences without those that another says in nearly the same words for the year that counts.
-
-    That is the year that the question names, or else the newer one: of "24 days in 2024" and "27 days in 2026" a reader
-    should see one.
-    """
-    asked = _YEAR.findall(question)
-    words = [set(re.findall(r"[^\W\d]+", s.text.lower())) for s in ranked]
-    years = [_year(s.chunk) for s in ranked]
-
-    def counts(year: str) -> tuple[bool, str]:
-        return year in asked, year
-
-    def replaced(n: int) -> bool:
-        return any(
-            years[m]
-            and counts(years[m]) > counts(years[n])
-            and len(words[n] & words[m]) >= SAME * len(words[n] | words[m])
-            for m in range(len(ranked))
-        )
-
-    return [s for n, s in enumerate(ranked) if not (years[n] and replaced(n))]
+def _hit(entry: Any, vector: Any, score: float) -> Hit:
+    similarities = (entry.vectors @ vector + entry.context_vectors @ vector) / 2
+    return Hit(entry.chunk, score, tuple(zip(entry.sentences, similarities.tolist(), strict=True)))
 
 
 def names_in(text: str) -> list[str]:
@@ -194,31 +276,3 @@ def names_in(text: str) -> list[str]:
         if len(words) > 1 or any(c.isdigit() for c in "".join(words)):
             found.append(" ".join(words))
     return found
-
-
-def rank_sentences(hits: list[Hit]) -> list[Sentence]:
-    """The sentences of the hits, most relevant first, each text once."""
-    found: dict[str, Sentence] = {}
-    for rank, hit in enumerate(hits):
-        for position, (text, similarity) in enumerate(hit.sentences):
-            if any(c.isalnum() for c in text) and not (is_heading(text) and len(hit.sentences) > 1):
-                sentence = Sentence(text, hit.chunk, similarity + 0.5 * hit.score, rank, position)
-                if text not in found or found[text].relevance < sentence.relevance:
-                    found[text] = sentence
-    return sorted(found.values(), key=lambda s: -s.relevance)
-
-
-def is_heading(text: str) -> bool:
-    """True for a few words without an end, as headings are; table rows, list items and what holds a number are not."""
-    return text[-1].isalpha() and len(text.split()) <= 8 and text[0] not in "|-" and not any(c.isdigit() for c in text)
-
-
-def to_source(hit: Hit, quote: str) -> Source:
-    """A hit as a source that quotes one of its sentences."""
-    return Source(hit.chunk.document, hit.chunk.id, hit.score, quote, page=hit.chunk.page, text=hit.chunk.text)
-
-
-def content_words(text: str) -> str:
-    """The words of a text without stop words; all of them where nothing else is left."""
-    words = "".join(c if c.isalnum() else " " for c in text).split()
-    return " ".join([w for w in words if w.lower() not in STOP_WORDS] or words)

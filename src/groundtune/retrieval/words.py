@@ -53,10 +53,12 @@ class Vocabulary:
 
     Args:
         counts: word -> how often it stands there, as :func:`count_words` gives it.
+        listed: also cut into the common words of words.toml, each worth as much as one that stands there once.
     """
 
-    def __init__(self, counts: Mapping[str, int]) -> None:
+    def __init__(self, counts: Mapping[str, int], *, listed: bool = True) -> None:
         self.counts = counts
+        self._common = _parts() if listed else frozenset()
         self._parts: dict[str, tuple[str, ...]] = {}
 
     def parts(self, word: str) -> tuple[str, ...]:
@@ -88,7 +90,7 @@ class Vocabulary:
     def _known(self, piece: str) -> tuple[str, int] | None:
         """The most frequent known word that a piece may stand for, with its frequency."""
         forms = [piece.removesuffix(ending) for ending in _ADDED if piece.endswith(ending)] + [piece + e for e in _LOST]
-        found = [(self.counts.get(f, 0) + (f in _parts()), f) for f in forms if len(f) >= PART]
+        found = [(self.counts.get(f, 0) + (f in self._common), f) for f in forms if len(f) >= PART]
         count, form = max(found, default=(0, ""))
         return (form, count) if count else None
 
@@ -140,8 +142,18 @@ def question_terms(question: str, languages: Sequence[str], vocabulary: Vocabula
     """
     wanted = list(dict.fromkeys(map(known, languages))) or [DEFAULT]
     if len(wanted) > 1:
-        question = content_words(question, _spoken(question, wanted))
+        question = content_words(question, spoken(question, wanted))
     return list(dict.fromkeys(t for language in wanted for t in terms(question, language, vocabulary)))
+
+
+def spoken(question: str, languages: Sequence[str]) -> Sequence[str]:
+    """Which of these languages a question is of, as a list of one; all of them where it seems to be none of them."""
+    if len(languages) < 2:
+        return languages
+    from groundtune.ingest.language import language_of
+
+    asked, _ = language_of(question)
+    return [asked] if asked in languages else languages
 
 
 def content_words(text: str, languages: Sequence[str] = (DEFAULT,)) -> str:
@@ -170,14 +182,6 @@ def is_stop(word: str, language: str) -> bool:
 
 def _is_form_of(word: str, words: frozenset[str]) -> bool:
     return any(word.removesuffix(ending) in words for ending in _ADDED if word.endswith(ending))
-
-
-def _spoken(question: str, languages: Sequence[str]) -> Sequence[str]:
-    """The language that a question is of, as a list of one; all of these where it is none of them."""
-    from groundtune.ingest.language import language_of
-
-    asked, _ = language_of(question)
-    return [asked] if asked in languages else languages
 
 
 def _folded(word: str) -> str:

@@ -273,6 +273,7 @@ def train(
     started = time.perf_counter()
     with interrupt.heard(), lean(model):
         trainer.train(resume_from_checkpoint=checkpoint or False)
+    _without_autocast(model)
     best = load_best(model, folder) if validate is not None else None
     model.eval()
     history = trainer.state.log_history
@@ -295,6 +296,15 @@ def train(
         tokens=_total(_of_step(batches, "tokens_of", settings), trainer.state.global_step),
         trained_tokens=_total(_of_step(batches, "trained_of", settings), trainer.state.global_step),
     )
+
+
+def _without_autocast(model: Any) -> None:
+    """Take off the forward that accelerate put over the model's own: what is trained in bf16 answers in its weights' format.
+
+    Accelerate's ``unwrap_model`` would take off the decorators of transformers, too.
+    """
+    if vars(model).pop("_original_forward", None) is not None:
+        vars(model).pop("forward")
 
 
 def _mean_loss(part: list[tuple[int, float]]) -> float:

@@ -17,6 +17,8 @@ from groundtune.retrieval.encoding import FolderEmbedder, Span
 DIMENSIONS = 384
 #: of a text that are read, the two marks around it included
 MAX_TOKENS = 256
+#: that it was trained on
+LANGUAGES = ("en",)
 NAME = "all-MiniLM-L6-v2"
 
 

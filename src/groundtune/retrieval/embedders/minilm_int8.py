@@ -12,10 +12,10 @@ from functools import cache
 
 from groundtune.nn.encoder_models import minilm_folder as model_folder
 from groundtune.nn.encoders import Vectors
-from groundtune.retrieval.embedders.minilm import DIMENSIONS, MAX_TOKENS, count_tokens
+from groundtune.retrieval.embedders.minilm import DIMENSIONS, LANGUAGES, MAX_TOKENS, count_tokens
 from groundtune.retrieval.encoding import FolderEmbedder, Span
 
-__all__ = ["DIMENSIONS", "MAX_TOKENS", "NAME", "count_tokens", "embed", "embed_parts", "model_folder"]
+__all__ = ["DIMENSIONS", "LANGUAGES", "MAX_TOKENS", "NAME", "count_tokens", "embed", "embed_parts", "model_folder"]
 
 NAME = "all-MiniLM-L6-v2 int8"
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from groundtune.generation.writing import Token
-from groundtune.records import Source
+from groundtune.records import Completion, Source, Statement
 from groundtune.serving.chats.chat_request import CALL, CALL_END, CreateChat, Function
 from groundtune.serving.generating.answers import Answers, Choice
 from groundtune.serving.ids import new_id
@@ -144,19 +144,25 @@ def usage_of(answers: Answers) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def annotations_of(sources: Sequence[Source], text: str, base_url: str) -> list[dict[str, Any]]:
-    """A System's sources as URL citations, with the document, the page and the words beside OpenAI's fields."""
-    return [
-        {
-            "type": "url_citation",
-            "url_citation": {
-                "start_index": 0, "end_index": len(text), "title": source.document,
-                "url": f"{base_url}sources/{source.chunk_id}?quote={quote(source.quote)}",
-            },
-            **source.to_json(),
-        }
-        for source in sources
-    ]  # fmt: skip
+def annotations_of(completion: Completion, text: str, base_url: str) -> list[dict[str, Any]]:
+    """A System's sources as URL citations, with the document, the page and the words beside OpenAI's fields.
+
+    Each spans the first sentence that rests on it; the whole text where the System does not tell.
+    """
+    out = []
+    for source in completion.sources:
+        begin, end = span_of(source, completion.statements, text)
+        url = f"{base_url}sources/{source.chunk_id}?quote={quote(source.quote)}"
+        cited = {"start_index": begin, "end_index": end, "title": source.document, "url": url}
+        out.append({"type": "url_citation", "url_citation": cited, **source.to_json()})
+    return out
+
+
+def span_of(source: Source, statements: Sequence[Statement], text: str) -> tuple[int, int]:
+    """Where the first sentence that rests on a source begins and ends in a text."""
+    resting = next((s.text for s in statements if source in s.sources and s.text in text), text)
+    begin = text.find(resting)
+    return begin, begin + len(resting)
 
 
 @dataclass(slots=True)
@@ -224,7 +230,7 @@ class Chat:
         elif calls:
             message["tool_calls"] = [call.body for call in calls]
         completion = choice.completion
-        message["annotations"] = annotations_of(completion.sources, text, self.base_url) if completion else []
+        message["annotations"] = annotations_of(completion, text, self.base_url) if completion else []
         shown = logprobs_of(choice.tokens) if self.wanted.logprobs else None
         return {"index": number, "message": message, "logprobs": shown, "finish_reason": self.finish(choice, calls)}
 

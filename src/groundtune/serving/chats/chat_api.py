@@ -112,7 +112,7 @@ async def _chunks(chat: Chat, answers: Answers, serving: Serving) -> AsyncIterat
         if piece.finish:
             last_delta: dict[str, Any] = {}
             if choice.completion is not None:
-                last_delta = {"annotations": annotations_of(choice.completion.sources, choice.text, chat.base_url)}
+                last_delta = {"annotations": annotations_of(choice.completion, choice.text, chat.base_url)}
             calls = reader.calls if reader else []
             yield event(chat.chunk([chat.delta(number, last_delta, (), chat.finish(choice, calls))]))
     if chat.wanted.stream_options and chat.wanted.stream_options.include_usage:

@@ -84,7 +84,7 @@ class Reply:
         """Files whose words were before the model, or a System's own sources; none where it says it has no answer."""
         completion = answers.choices[0].completion if answers else None
         if completion is not None:
-            nested = annotations_of(completion.sources, self.text, self.base_url)
+            nested = annotations_of(completion, self.text, self.base_url)
             return [{**one, **one.pop("url_citation")} for one in nested]  # responses have them flat
         if self.found is None or not self.text or abstains(self.text):
             return []

@@ -1,4 +1,4 @@
-"""``/moderations``: is a text harmful (OpenAI's Moderations API); what judges is :mod:`~groundtune.serving.moderating.moderation`.
+"""``/moderations``: is a text harmful (OpenAI's Moderations API); what judges is :mod:`~groundtune.guardrails.moderation`.
 
 Pictures are not looked at: beside a text they change nothing, alone they are refused.
 """
@@ -10,12 +10,12 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from groundtune.guardrails import moderation
 from groundtune.serving.callers.access import admit
 from groundtune.serving.described import gives
 from groundtune.serving.elsewhere.passing import Passing
 from groundtune.serving.errors import bad_request
 from groundtune.serving.ids import new_id
-from groundtune.serving.moderating import moderation
 from groundtune.serving.shapes.moderations import Moderation
 from groundtune.serving.state import serving_of
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, create_model
 
-from groundtune.serving.moderating.moderation import CATEGORIES
+from groundtune.guardrails.moderation import CATEGORIES
 from groundtune.serving.shapes.parts import Open
 
 Score = Annotated[float, Field(ge=0, le=1)]
