@@ -217,6 +217,7 @@ def _finish(folder: Path) -> None:
         table = database.open_table(name)
         for made in table.list_indices():
             table.drop_index(made.name)
+        table.optimize()  # before the indexes: they would have to be moved
         rows = table.count_rows()
         if name == "chunks":
             words = FTS(base_tokenizer="whitespace", max_token_length=None, lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False)  # fmt: skip
