@@ -76,7 +76,7 @@ class IndexConfig(_Part):
         description="address for pgvector, as in postgresql://user:${PASSWORD}@host/name; ${NAME} is taken from the environment",
     )
     approximate_from: int = Field(
-        200_000,
+        20_000,
         ge=0,
         description="vectors of one kind from which search is approximate (at least 99 of 100 nearest are found); 0: never",
     )

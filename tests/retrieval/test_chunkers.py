@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groundtune import registry
 from groundtune.dataset.reading import sentences
 from groundtune.records import Document, Section
 from groundtune.retrieval.chunkers.sentence import chunk_text
@@ -141,3 +145,64 @@ def test_a_heading_keeps_its_line() -> None:
     text = "Annual leave\n\nFull-time staff receive 27 days. They ask in spring."
     made = list(chunk_text(text, count=count, chunk_tokens=60, overlap_tokens=0))
     assert made == ["Annual leave\nFull-time staff receive 27 days. They ask in spring."]
+
+
+LONG = "\n\n".join(f"Paragraph {n} tells of boats. It has a second sentence. And a third one with number {n * 7}." for n in range(12))  # fmt: skip
+SECTIONS = [
+    Section("A short one.", heading="A"),
+    Section("Another short one.", heading="A"),
+    Section(LONG, page=2, heading="B"),
+    Section("| kayak | 7 |", row=1, heading="T"),
+    Section("| ferry | 9 |", row=2, heading="T"),
+    Section("x" * 500, heading="C"),
+    Section("   ", heading="D"),
+]
+
+
+@pytest.mark.parametrize("chunker", registry.names("chunkers"))
+def test_every_chunker_keeps_all_words_in_their_places_and_within_the_limit(chunker: str) -> None:
+    document = Document("d", "a.txt", "0", "text", "a", 1, "en")
+    chunks = list(
+        chunk_document(document, iter(SECTIONS), count=words_and_letters, chunk_tokens=30, overlap_tokens=6, chunker=chunker, embed=by_first_letter)
+    )  # fmt: skip
+    assert [c.id for c in chunks] == [f"d-{n}" for n in range(len(chunks))]
+    assert all(words_and_letters(c.text) <= 30 for c in chunks)
+    assert {(c.media_type, c.language) for c in chunks} == {("text", "en")}
+    for heading in "ABTC":
+        of_it = " ".join(s.text for s in SECTIONS if s.heading == heading).split()
+        held = {word for c in chunks if c.heading == heading for word in c.text.split()}
+        assert heading == "C" or set(of_it) <= held
+    assert "".join(c.text for c in chunks if c.heading == "C") == "x" * 500
+    assert [c.row for c in chunks if c.heading == "T"] == [1, 2]
+    assert {c.page for c in chunks if c.heading == "B"} == {2}
+    assert not [c for c in chunks if c.heading == "D"]
+
+
+def words_and_letters(text: str) -> int:
+    return sum(1 + len(word) // 20 for word in text.split())
+
+
+def by_first_letter(texts: Sequence[str]) -> Any:
+    return np.eye(256)[[ord(t.strip()[0]) % 256 for t in texts]]
+
+
+def cut(chunker: str, *sections: Section, overlap: int = 0) -> list[str]:
+    document = Document("d", "a.txt", "0", "text", "a", 1)
+    found = chunk_document(document, iter(sections), count=words_and_letters, chunk_tokens=30, overlap_tokens=overlap, chunker=chunker, embed=by_first_letter)  # fmt: skip
+    return [c.text for c in found]
+
+
+def test_fixed_windows_overlap_by_words() -> None:
+    first, second, third = cut("fixed", Section(" ".join(f"w{n}" for n in range(60))), overlap=5)
+    assert first.split()[-5:] == second.split()[:5] and len(first.split()) == len(second.split()) == 30
+    assert third.split()[-1] == "w59"
+
+
+def test_structure_joins_what_stands_under_one_heading_and_cuts_between_paragraphs() -> None:
+    assert cut("structure", *SECTIONS[:2]) == ["A short one.\n\nAnother short one."]
+    assert all(text.startswith("Paragraph") for text in cut("structure", SECTIONS[2]))
+
+
+def test_semantic_cuts_where_the_subject_changes() -> None:
+    text = "Apples are red here. Apricots are not so. Almonds are no fruit. Boats sail by day. Barges do not sail. Buoys float all night."
+    assert [t[0] for t in cut("semantic", Section(text))] == ["A", "B"]

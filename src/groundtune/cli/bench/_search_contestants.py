@@ -54,6 +54,8 @@ def _open_ours(job: Row) -> Callable[[Sequence[Row]], int]:
     from groundtune.retrieval.entries import make_entries
     from groundtune.retrieval.stores import lance
 
+    import lancedb  # noqa: F401  # as Chroma is loaded before its clock runs
+
     _, embedder_name, way = job["contestant"].split(":")
     embedder: Any = registry.get("embedders", embedder_name)
     embedder.embed(["warm"])

@@ -129,9 +129,9 @@ def _documents(data: Path | None) -> Iterator[tuple[str, str]]:
         for path in sorted(p for p in source.rglob("*") if p.suffix in {".txt", ".md", ".html"}):
             yield path.relative_to(source).as_posix(), path.read_text(encoding="utf-8", errors="replace")
         return
+    opened = lzma.open if source.suffix == ".xz" else open
     try:
-        opened = lzma.open(source, "rt", encoding="utf-8") if source.suffix == ".xz" else source.open(encoding="utf-8")
-        with opened as lines:
+        with opened(source, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines):
                 row = json.loads(line)
                 text = next((row[key] for key in _TEXTS if isinstance(row.get(key), str)), "")

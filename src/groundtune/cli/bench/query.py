@@ -51,7 +51,8 @@ def query(
     sizes = sorted({int(size) for size in growth.split(",") if size.strip()} | {chunks})
     with tempfile.TemporaryDirectory(prefix="groundtune-bench-") as made, progress_bar("bench query") as report:
         work = _Work(Path(made), real_chunks(data, real), questions, k, seed, threads or os.cpu_count() or 1, python)
-        curve, found = [], {}
+        curve: list[dict[str, Any]] = []
+        found: dict[str, Any] = {}
         for size in sizes:
             names = ["ours", *asked] if size == chunks else ["ours"]
             report(len(curve), len(sizes), f"{size:,} chunks")

@@ -34,7 +34,7 @@ def cut(sections: Iterable[Section], limits: Limits) -> Iterator[Section]:
         for piece, similarity in zip(pieces[1:], alike, strict=True):
             tokens = limits.count(piece)
             full = size + tokens > limits.chunk_tokens
-            if full or (similarity <= border and size >= LEAST * limits.chunk_tokens):
+            if full or (similarity < border and size >= LEAST * limits.chunk_tokens):
                 yield replace(section, text=joined(run))
                 run, size = [], 0
             run.append(piece)

@@ -9,6 +9,7 @@ rows are found. Full text is BM25 over terms. Every change of a finished store i
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,8 +49,8 @@ _OPTIONS = "options.json"
 _SENTENCE_COLUMNS = ["chunk_id", "position", "sentence", "vector", "context_vector"]
 #: chunks written at once: a table is slower with many small fragments
 _WRITE = 1024
-#: rows of a list of an inverted file, and the share of lists that a search reads
-_LIST_ROWS, _LISTS_READ = 256, 0.15
+#: of the lists of an inverted file, whose number is the square root of the rows, a search reads a tenth and at least so many
+_LISTS_READ, _LEAST_LISTS = 0.1, 20
 
 
 def build(folder: Path, batches: Iterable[Sequence[Entry]], dimensions: int, options: Options | None = None) -> int:
@@ -216,14 +217,17 @@ def _finish(folder: Path) -> None:
         table = database.open_table(name)
         for made in table.list_indices():
             table.drop_index(made.name)
+        table.optimize()  # before the indexes: they would have to be moved
         rows = table.count_rows()
         if name == "chunks":
             words = FTS(base_tokenizer="whitespace", max_token_length=None, lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False)  # fmt: skip
             table.create_index("terms", config=words)
         if approximate_from and rows >= approximate_from:
             for column in columns:
-                lists = max(2, rows // _LIST_ROWS)
-                table.create_index(column, config=IvfFlat(distance_type="cosine", num_partitions=lists, sample_rate=64))
+                lists = IvfFlat(
+                    distance_type="cosine", num_partitions=math.isqrt(rows), sample_rate=64, max_iterations=20
+                )
+                table.create_index(column, config=lists)
         table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
 
@@ -256,7 +260,7 @@ class Store:
         self._sentences: Any = database.open_table("sentences")
         self._terms = Terms(folder)
         self._indexed = {
-            (name, column): max(1, round(_LISTS_READ * max(2, table.count_rows() // _LIST_ROWS)))
+            (name, column): max(_LEAST_LISTS, round(_LISTS_READ * math.isqrt(table.count_rows())))
             for name, table in (("chunks", self._chunks), ("sentences", self._sentences))
             for made in table.list_indices()
             for column in made.columns
