@@ -19,6 +19,7 @@ from groundtune.dataset.prompts import ABSTENTION, abstains
 from groundtune.dataset.reading import sentences
 from groundtune.methods._setup import Setup
 from groundtune.records import Completion, Source, Statement
+from groundtune.retrieval.claim_words import words_of
 from groundtune.retrieval.index import heading_line
 from groundtune.retrieval.retriever import Hit, Sentence, names_in, rank_sentences, to_source
 from groundtune.retrieval.support import Claim, features, support_scores
@@ -29,6 +30,8 @@ _FITTED = ("minilm", "minilm_int8")
 BESIDE, MOST = 0.99, 3
 #: sentences of which the best is held against a statement together with each other one; what a second must add
 _TOGETHER, _GAIN = 6, 0.05
+#: share of the shorter one's words from which two sentences are versions of one statement
+_SAME = 0.6
 #: a model's own "[1]", which numbers the passages of its prompt and says nothing of what is in them
 _REFERENCE = re.compile(r"\s*\[\d+(?:, ?\d+)*\]")
 
@@ -174,9 +177,18 @@ def _bridge(part: _Part, cited: list[Sentence]) -> list[Sentence]:
     found = [
         s
         for s in _candidates(part.answer)
-        if s.relevance > best and s.chunk.id != cited[0].chunk.id and any(n in s.text for n in names)
+        if s.relevance > best
+        and s.chunk.id != cited[0].chunk.id
+        and any(n in s.text for n in names)
+        and not _versions(s.text, cited[0].text)
     ]
     return sorted(found, key=lambda s: -s.relevance)[:1]
+
+
+def _versions(one: str, other: str) -> bool:
+    """True for two wordings of one statement, with another value perhaps: no step leads from one to the other."""
+    a, b = words_of(one).stems, words_of(other).stems
+    return len(a & b) >= _SAME * min(len(a), len(b))
 
 
 def _one_a_chunk(found: Sequence[Sentence]) -> list[Sentence]:
