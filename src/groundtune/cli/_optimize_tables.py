@@ -15,7 +15,7 @@ def show_result(result: dict[str, Any], file: Path) -> None:
     held = result["held_out"]
     asked, tried = result["asked"], {str(r["changes"]) for rows in result["rounds"] for r in rows["arms"]}
     say(
-        f"{len(tried)} combinations tried on {asked['search']} training questions, the winner chosen on {asked['validation']} "
+        f"{len(tried)} combinations tried on up to {asked['search']} training questions, the winner chosen on {asked['validation']} "
         f"others, reported on {held['questions']} held-out ones; {result['seconds']:.0f} s"
     )
     _splits_table(held)

@@ -223,7 +223,7 @@ def _result(
         "seed": setup.config.seed,
         "minutes": setup.config.optimize.minutes,
         "seconds": search.clock() - search._started,
-        "asked": {"search": len(search.questions.search), "validation": outcome.chosen_on},
+        "asked": {"search": max(r["questions"] for r in outcome.rounds), "validation": outcome.chosen_on},
         "space": {name: list(values) for name, values in choices.items()},
         "current": current,
         "winner": winner.changes,
