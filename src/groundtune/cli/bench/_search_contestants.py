@@ -50,11 +50,11 @@ def _index(job: Row) -> Row:
 
 
 def _open_ours(job: Row) -> Callable[[Sequence[Row]], int]:
+    import lancedb  # noqa: F401  # as Chroma is loaded before its clock runs
+
     from groundtune import registry
     from groundtune.retrieval.entries import make_entries
     from groundtune.retrieval.stores import lance
-
-    import lancedb  # noqa: F401  # as Chroma is loaded before its clock runs
 
     _, embedder_name, way = job["contestant"].split(":")
     embedder: Any = registry.get("embedders", embedder_name)

@@ -226,7 +226,7 @@ def _finish(folder: Path) -> None:
             table.create_index("terms", config=words)
         if approximate_from and rows >= approximate_from:
             for column in columns:
-                lists = {"distance_type": "cosine", "sample_rate": 64, "max_iterations": 20}
+                lists: dict[str, Any] = {"distance_type": "cosine", "sample_rate": 64, "max_iterations": 20}
                 graph = HnswSq(num_partitions=1, **lists)
                 file = IvfFlat(num_partitions=math.isqrt(rows), **lists)
                 table.create_index(column, config=graph if rows <= _GRAPH_ROWS else file)
