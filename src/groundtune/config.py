@@ -91,7 +91,7 @@ class RetrievalConfig(_Part):
         "hybrid", description="vectors, full text, or both fused by reciprocal rank"
     )
     text_weight: float = Field(
-        0.1,
+        0.15,
         ge=0,
         le=5,
         description="of shared words (BM25, the best chunk's as 1) beside similarity in a chunk's score, for hybrid",
@@ -101,6 +101,12 @@ class RetrievalConfig(_Part):
         ge=0,
         le=5,
         description="the same for questions in a language that the embedder does not know (minilm's is English); 0.6 is best on the German example's training questions",
+    )
+    chunk_weight: float = Field(
+        0.25,
+        ge=0,
+        le=1,
+        description="of the whole chunk's similarity; the rest is its best sentence's. 1 for topics rather than facts",
     )
     feedback: int = Field(
         0,
@@ -173,16 +179,14 @@ class AnswerConfig(_Part):
         description="sentences of an answer that nothing retrieved supports: shown as they are, shown with [unsupported], or left out; where none is left, the answer is that the passages do not say",
     )
     support: float = Field(
-        0.6, ge=0, le=1, description="support score from which a passage is cited; higher cites less, and surer"
+        0.7, ge=0, le=1, description="support score from which a passage is cited; higher cites less, and surer"
     )
     hops: int = Field(2, ge=1, le=5, description="searches of demonstrate_search_predict, the question's own included")
 
 
-Refusal, Removal, Redaction = (
-    Literal["refuse", "flag", False],
-    Literal["drop", "flag", False],
-    Literal["redact", "flag", False],
-)
+Refusal = Literal["refuse", "flag", False]
+Removal = Literal["drop", "flag", False]
+Redaction = Literal["redact", "flag", False]
 Reply = Literal["refuse", "redact", "flag", False]
 
 
@@ -193,9 +197,7 @@ class GuardConfig(_Part):
     input_injection: Refusal = Field(
         False, description="questions that try to override instructions; off: who asks may steer"
     )
-    input_personal_data: Redaction | Literal["refuse"] = Field(
-        False, description="e-mail, phone, account and card numbers in questions"
-    )
+    input_personal_data: Reply = Field(False, description="e-mail, phone, account and card numbers in questions")
     input_off_topic: Refusal = Field(
         False, description="questions far from every document (similarity of the best hit)"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,3 +87,36 @@ def test_four_matrices_from_one_command(made: Path, typed: Typed) -> None:
     code, _, message = typed("claims", "--project", made, "--system", "nobody")
     assert code == 2
     assert "unknown system 'nobody'" in message
+
+
+def test_a_judge_is_measured_before_its_scores_stand_in_evaluate(made: Path, typed: Typed) -> None:
+    settings = made / "groundtune.yaml"
+    text = settings.read_text(encoding="utf-8")
+    project = ("--project", made)
+    code, _, message = typed("evaluate", "--system", "baseline", "--judge", *project)
+    assert code == 2
+    assert "no judge is named" in message
+    settings.write_text(text + 'judge: {model: \'echo:{"score": "yes"}\'}\n', encoding="utf-8")
+    code, _, message = typed("evaluate", "--system", "baseline", "--judge", *project)
+    assert code == 2
+    assert "never held against human labels" in message
+
+    labels = made / "labels.jsonl"
+    rows = [{"question": "q", "answer": "a", "label": label} for label in ("yes", "no") * 20]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    code, said, _ = typed("judge", "--labels", labels, *project)
+    assert code == 0
+    assert "NOT believed: kappa 0.00" in said
+    code, _, message = typed("evaluate", "--system", "baseline", "--judge", *project)
+    assert code == 2
+    assert "is not to be believed: kappa 0.00" in message
+
+    settings.write_text(text + 'judge: {model: \'echo:{"score": "yes"}\', least_kappa: -1}\n', encoding="utf-8")
+    passage = made / "documents" / "hours.txt"
+    code, said, _ = typed("evaluate", "--system", "baseline", "--judge", "--text", passage, "--json", *project)
+    assert code == 0
+    row = json.loads(said)
+    assert row["scores"]["all_answerable"]["judge"]["mean"] == 1.0
+    assert row["judge"]["failures"] == 0
+    assert row["likelihood"]["perplexity"] == pytest.approx(math.exp(row["likelihood"]["cross_entropy"]))
+    assert row["abstention"]["confidence"] == "source"

@@ -163,7 +163,7 @@ def test_react_against_an_openai_compatible_server(agent: Server, boat_house: Pa
     question = "What do a kayak and a canoe cost together, and when can I not have them?"
     completion = build_system("react", setup).answer(as_messages(question))
     assert completion.text == "48 crowns, not on Friday"
-    assert {s.document for s in completion.sources} == {"boats.csv", "rules.txt"}
+    assert completion.sources and {s.document for s in completion.retrieved} == {"boats.csv", "rules.txt"}
     assert completion.usage.prompt_tokens == 30 and len(agent.sent) == 6
     last = [(m["role"], m["content"]) for m in agent.sent[-1]["messages"]]
     assert last[1] == ("user", f"Question: {question}")

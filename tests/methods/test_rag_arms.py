@@ -96,3 +96,7 @@ def test_what_this_machine_cannot_do_is_not_tried(project: Setup) -> None:
     assert not arms.usable("index.embedder", "no-such-embedder")
     assert arms.usable("system", "baseline") and not arms.usable("system", "telepathy")
     assert arms.usable("retrieval.top_k", 3)
+    assert not arms.usable("retrieval.refuse_below", 0.2)  # every training question has an answer
+    rows = (project.workspace.root / "questions.jsonl").read_text(encoding="utf-8").replace("unanswerable", "train")
+    (project.workspace.root / "questions.jsonl").write_text(rows, encoding="utf-8")
+    assert arms_of(Setup(project.workspace, project.config)).usable("retrieval.refuse_below", 0.2)

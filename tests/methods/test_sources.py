@@ -57,7 +57,7 @@ def test_each_sentence_has_its_own_sources_and_marks(tmp_path: Path) -> None:
     assert [s.supported for s in found.statements] == [True, True, False]
     assert [[s.chunk_id for s in statement.sources] for statement in found.statements] == [["d1-0"], ["d3-0"], []]
     assert {s.chunk_id for s in found.sources} == {"d1-0", "d3-0"}
-    assert found.statements[2].support < 0.6 <= min(s.support for s in found.statements[:2])
+    assert found.statements[2].support < 0.7 <= min(s.support for s in found.statements[:2])
     best = max(found.statements, key=lambda s: s.support)
     assert found.sources[0] == best.sources[0]
 

@@ -162,3 +162,43 @@ def test_nothing_retrieved_or_nothing_to_find() -> None:
 def test_abstention_accuracy(abstained: bool, references: tuple[str, ...], expected: float) -> None:
     example = Example("q", "f", "s", "?", references)
     assert registry.get("metrics", "abstention_accuracy").score(Completion("x", abstained), example) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "sources", "expected"),
+    [
+        ("A yearly card costs 48 crowns.", [OTHER, CARD], 1.0),  # the source that supports it counts
+        ("A yearly card costs 84 crowns.", [CARD], 0.0),  # another number
+        ("A yearly card costs 48 crowns. The king plays chess at night.", [CARD, OTHER], 0.5),
+        ("48 crowns", [CARD], 1.0),  # read with its question
+        ("48 crowns", [], None),
+    ],
+)
+def test_faithfulness(answer: str, sources: list[str], expected: float | None) -> None:
+    completion = Completion(answer, sources=tuple(map(source, sources)))
+    example = Example("q", "f", "s", "What does a yearly card cost?", ("48 crowns",))
+    metric = registry.get("metrics", "faithfulness")
+    metric.prepare([completion], [example])
+    assert metric.score(completion, example) == expected
+    assert metric.score(Completion(answer, abstained=True, sources=completion.sources), example) is None
+
+
+def test_useful_chunks_further_up_are_worth_more() -> None:
+    needed = Passage("a.pdf", CARD)
+    # useful at ranks 1 and 4: (1/1 + 2/4) / 2; nDCG counts a passage once, at its first rank
+    retrieved = [source(CARD), source(OTHER), source(OTHER), source(CARD)]
+    assert found("context_precision", retrieved, needed) == pytest.approx(0.75)
+    assert found("ndcg_at_10", retrieved, needed) == 1.0
+    # the first of two passages at rank 3, the other nowhere: (1 / log2(4)) / (1 + 1 / log2(3))
+    later = [source(OTHER), source(OTHER), source(CARD)]
+    assert found("ndcg_at_10", later, needed, Passage("b.pdf", "Cards last a year.")) == pytest.approx(
+        0.5 / 1.63093, abs=1e-5
+    )
+    assert found("context_precision", [source(OTHER)], needed) == 0.0
+
+
+def test_recall_at_10_needs_ten_chunks() -> None:
+    retrieved = [source(CARD if n == 9 else OTHER) for n in range(1, 11)]
+    assert found("recall_at_10", retrieved, Passage("a.pdf", CARD)) == 1.0
+    assert found("recall_at_10", retrieved[:9], Passage("a.pdf", CARD)) is None
+    assert found("recall_at_20", retrieved * 2, Passage("a.pdf", CARD)) == 1.0

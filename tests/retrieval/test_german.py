@@ -12,7 +12,7 @@ from groundtune.config import IndexConfig, RetrievalConfig
 from groundtune.ingest.ingest import ingest
 from groundtune.retrieval import index
 from groundtune.retrieval.embedding import embedder_of_index
-from groundtune.retrieval.retriever import Retriever
+from groundtune.retrieval.retriever import Retriever, names_in
 from groundtune.workspace import Workspace
 from tiny_bert import write_tiny_bert
 
@@ -104,3 +104,9 @@ def test_shared_words_weigh_more_in_a_language_the_embedder_does_not_know(built:
     )
     assert best(german, 2.0) == pytest.approx(best(german, 0.5) + 1.5, abs=1e-4)  # the best chunk by words counts as 1
     assert best(english, 2.0) == best(english, 0.5)
+
+
+def test_a_name_begins_behind_the_article() -> None:
+    text = "Die Genossenschaft nennt den Steg C, und Der Alte Hafen liegt am Kai."
+    assert names_in(text, ["de"]) == ["Steg C", "Alte Hafen"]
+    assert "Die Genossenschaft" in names_in(text)

@@ -15,6 +15,8 @@ from groundtune.retrieval.queries import PROMPTS, TOKENS, clean_queries, further
         ("rewrite", "opening hours hall\nsomething else", ["opening hours hall"]),
         ("rewrite", "how many days of leave?", []),  # the question again
         ("rewrite", "", []),
+        ("hyde", "The passages do not say.", []),  # as small models do: it would be searched for
+        ("step_back", "I cannot answer that.", []),
         ("rewrite", "\n - ?!\n", []),
         ("multi_query", "1. Leave a year?\n2) Days of leave?\n- leave a year?\n* Holiday?\nFourth?", ["Leave a year?", "Days of leave?", "Holiday?"]),
         ("hyde", "Staff get 27 days.\nOf leave.", ["Staff get 27 days. Of leave."]),

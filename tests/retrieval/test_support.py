@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from groundtune.config import AnswerConfig
 from groundtune.retrieval.claim_words import words_of
 from groundtune.retrieval.embedders import minilm
 from groundtune.retrieval.support import (
@@ -74,6 +75,10 @@ def test_a_short_answer_counts_beside_its_question_only() -> None:
     elsewhere = "The fog signal was out of order for 27 days in the winter of 1911."
     right, wrong = support_scores([Claim("27 days", LEAVE, ASKED), Claim("27 days", elsewhere, ASKED)], minilm.embed)
     assert right >= THRESHOLD > wrong
+
+
+def test_the_threshold_is_the_setting_s_default() -> None:
+    assert AnswerConfig().support == THRESHOLD
 
 
 def test_the_place_says_which_year_a_passage_is_about() -> None:

@@ -50,6 +50,21 @@ def test_every_system_that_can_answer_is_a_model(served: tuple[Any, Any]) -> Non
     assert "tuned" not in names and "scratch" not in names  # not trained yet
 
 
+def test_prompting_systems_are_models_and_their_steps_are_not_streamed(served: tuple[Any, Any], project: Setup) -> None:
+    from groundtune.methods._systems import build_system
+    from groundtune.system import as_messages
+
+    client = served[0]
+    names = {model.id for model in client.models.list()}
+    assert {"react", "self_consistency+rag", "few_shot_nearest", "long_context", "hyde"} <= names
+    for name in ("react", "self_consistency+rag"):
+        own = build_system(name, project).answer(as_messages(FEE[0]["content"]))
+        assert own.transcript and own.text != own.transcript
+        chunks = list(ask(client, model=name, stream=True, temperature=0))
+        said = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        assert said == own.text
+
+
 def test_an_answer_names_its_sources_and_they_can_be_opened(served: tuple[Any, Any]) -> None:
     found = ask(served[0])
     message = found.choices[0].message

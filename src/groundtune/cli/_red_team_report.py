@@ -31,7 +31,7 @@ def render_report(result: dict[str, Any]) -> str:
         for rule, row in result["rules_alone"].items()
     ]
     sections = [
-        PageSection("stages", "Stages", "Attacks that succeed", _before_after(result["stages"], "Stage") + _before_after(result["halves"], "Half")),
+        PageSection("stages", "Stages", "Attacks that succeed", _before_after(result["stages"], "Stage") + _before_after(result["sets"], "Set")),
         PageSection("families", "Families", "By family of attack", _before_after(result["families"], "Family")),
         PageSection("rules", "Rules", "Each rule alone", _table("Successes with one rule on", ("Rule", *result["stages"]), alone)),
         PageSection("alarms", "False alarms", "Ordinary text", _table("False alarms", ("What", "stopped", "of"), rows)),

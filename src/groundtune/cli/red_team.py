@@ -208,7 +208,7 @@ def show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    for title, key in (("stage", "stages"), ("half", "halves"), ("family", "families")):
+    for title, key in (("stage", "stages"), ("set", "sets"), ("family", "families")):
         table = Table(title, "cases", "succeed before", "after", "times lower", box=None)
         for name, row in result[key].items():
             lower = "" if row["times_lower"] is None else f"{row['times_lower']:.1f}"

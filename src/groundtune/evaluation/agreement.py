@@ -10,6 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def cohen_kappa(a: Sequence[int], b: Sequence[int], labels: int, *, weighted: bo
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's rank correlation with mean ranks for ties; 0 where one rater says the same of everything."""
-    from scipy.stats import rankdata
+    from scipy.stats import rankdata  # type: ignore[import-untyped]
 
     x, y = (rankdata(values) - (len(values) + 1) / 2 for values in (a, b))
     spread = float(np.sqrt((x @ x) * (y @ y)))
@@ -125,15 +126,13 @@ def read_labels(path: Path, labels: Sequence[str]) -> list[dict[str, str]]:
 def _rows(path: Path, text: str) -> Any:
     if path.suffix.lower() == ".csv":
         reader = csv.DictReader(io.StringIO(text, newline=""))
-        for row in reader:
-            yield reader.line_num, row
+        yield from ((reader.line_num, found) for found in reader)
         return
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            try:
+            row: Any = None
+            with suppress(ValueError):
                 row = json.loads(line)
-            except ValueError:
-                row = None
             if not isinstance(row, dict):
                 raise InputError(f"{path}:{number}: not a JSON object", expected=_EXPECTED)
             yield number, row

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from groundtune.dataset.reading import sentences
 from groundtune.evaluation.claims import Evidence
-from groundtune.retrieval.claim_words import stem_of, words_of
+from groundtune.retrieval.claim_words import words_of
 from groundtune.retrieval.support import Claim, features
 
 _OPPOSITES = (
@@ -109,8 +109,7 @@ def contradiction(claim: str, sentence: str, document: str = "") -> str:
         return "opposite"
     if _FREE.search(claim) and _SUM.search(sentence) and not _FREE.search(sentence):
         return "free"
-    aside = {stem_of(w) for part in _SET_ASIDE.findall(sentence) for w in re.findall(r"\w+", part.lower())}
-    new = words_of(claim).stems & aside
+    new = words_of(claim).stems & words_of(" ".join(_SET_ASIDE.findall(sentence)).lower()).stems
     return "set aside" if new and not _SET_ASIDE.search(claim) else ""
 
 

@@ -11,12 +11,16 @@ from collections.abc import Iterable, Sequence
 
 from groundtune.dataset.prompts import ABSTENTION, CLOSED_INSTRUCTION, READ_INSTRUCTION
 from groundtune.dataset.reading import STOP_WORDS
+from groundtune.dataset.reading import sentences as split_sentences
 from groundtune.guardrails.readings import readings
 
 #: a run of so many words of the prompt's instructions is no chance
 RUN = 6
 #: share of an answer's words that a sentence must hold to have brought it
 HELD = 0.6
+#: similarity to the question below which a sentence does not answer it; and below which a faint likeness to an order is
+#: enough. Of the example's 288 training questions 0.5 % and none have an answer that far off (docs/guardrails.md)
+FAR, ASIDE, FAINT = 0.17, 0.3, 0.01
 _ADDRESS = re.compile(
     r"(?:https?://|www\.)[^\s<>\"')\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|(?<![\w@.])(?:[a-z0-9-]+\.)+(?:com|net|org|io|example|info|biz|ru|cn|xyz|top|app|dev|link|site|online|shop|ly|me)(?:/[^\s<>\"')\]]*)?(?![\w.])",
     re.IGNORECASE,
@@ -48,18 +52,46 @@ def grounded(answer: str, sentences: Sequence[str]) -> float:
     return sum(w for w, word in zip(weights, words, strict=True) if word in held) / max(1, sum(weights))
 
 
-def follows(answer: str, sentences: Sequence[str], scores: Sequence[float], limit: float) -> float:
-    """How likely a suspicious sentence brought the answer: its score, where no clean sentence brings as much of it.
+def follows(answer: str, sentences: Sequence[str], scores: Sequence[float], question: str, limit: float) -> float:
+    """1.0 where a sentence of the answer rests on suspicious sentences alone; else 0.0.
+
+    A sentence is suspicious that reads like an order, that has nothing to do with the question, or that is a little of both: what
+    answers a question is near it, and what an attacker wants said mostly is not.
 
     Args:
-        limit: score from which a sentence is suspicious.
+        scores: how likely each sentence is an order.
+        limit: score from which a sentence is suspicious whatever it is about.
     """
-    clean = [t for t, s in zip(sentences, scores, strict=True) if s < limit]
-    odd = [(t, s) for t, s in zip(sentences, scores, strict=True) if s >= limit]
-    if not odd or not content(answer):
+    parts = [part for part in split_sentences(answer) if content(part)]
+    held = {
+        part: [(n, share) for n, s in enumerate(sentences) if (share := support(part, [s])) >= HELD] for part in parts
+    }
+    wanted = sorted({n for found in held.values() for n, _ in found})
+    if not wanted:
         return 0.0
-    without = support(answer, clean)
-    return max((s for t, s in odd if (held := support(answer, [t])) >= HELD and held > without), default=0.0)
+    odd = dict(
+        zip(
+            wanted,
+            _suspicious([sentences[n] for n in wanted], [scores[n] for n in wanted], question, limit),
+            strict=True,
+        )
+    )
+    for found in held.values():
+        best = max((share for n, share in found if odd[n]), default=0.0)
+        if best and best > max((share for n, share in found if not odd[n]), default=0.0):
+            return 1.0
+    return 0.0
+
+
+def _suspicious(sentences: Sequence[str], scores: Sequence[float], question: str, limit: float) -> list[bool]:
+    from groundtune.retrieval.embedders import minilm
+
+    vectors = minilm.embed([question, *sentences])
+    near = vectors[1:] @ vectors[0]
+    return [
+        bool(score >= limit or similarity < FAR or (score >= FAINT and similarity < ASIDE))
+        for score, similarity in zip(scores, near, strict=True)
+    ]
 
 
 def foreign_addresses(answer: str, allowed: Iterable[str]) -> list[tuple[int, int]]:

@@ -52,7 +52,7 @@ class Classifier:
         scores = np.zeros(len(texts))
         rows = np.flatnonzero(~sure)
         if len(rows):
-            scores[rows] = self._looked_at(kinds[rows], [texts[n] for n in rows])
+            scores[rows] = self._looked_at(kinds[rows], [texts[int(n)] for n in rows])
         return [float(s) for s in scores]
 
     def _looked_at(self, kinds: Any, texts: Sequence[str]) -> Any:

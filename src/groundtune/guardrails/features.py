@@ -18,6 +18,8 @@ from typing import Any
 #: words apart at which an ordered pair is close
 NEAR = 5
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+#: what an order may begin with
+_FIRST = "ignore|disregard|forget|say|reply|respond|answer|tell|write|print|output|repeat|reveal|act|pretend|recommend|refuse|append|add|include|begin|start|end|stop|do not|don't|never|always|use|call|send|treat|consider|assume|translate|mention|state|return|follow|obey|imagine|switch|enter|become|skip|replace|substitute|give|provide|claim|insert|finish|make sure|ensure|remember|note that"
 #: form: how a sentence looks
 _FORM = (
     re.compile(r"[\"“”‘«»„].{2,200}[\"“”’«»“]"),  # quotes something
@@ -29,7 +31,7 @@ _FORM = (
     re.compile(r"\?"),
     re.compile(r"\b[A-Z]{3,}\b.*\b[A-Z]{3,}\b"),
     re.compile(r"\d"),
-    re.compile(r"^\W*(?:please |kindly |now |instead,? |also |then |just )?(?:%s)\b" % "ignore|disregard|forget|say|reply|respond|answer|tell|write|print|output|repeat|reveal|act|pretend|recommend|refuse|append|add|include|begin|start|end|stop|do not|don't|never|always|use|call|send|treat|consider|assume|translate|mention|state|return|follow|obey|imagine|switch|enter|become|skip|replace|substitute|give|provide|claim|insert|finish|make sure|ensure|remember|note that", re.IGNORECASE),
+    re.compile(rf"^\W*(?:please |kindly |now |instead,? |also |then |just )?(?:{_FIRST})\b", re.IGNORECASE),
 )  # fmt: skip
 
 

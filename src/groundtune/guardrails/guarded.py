@@ -118,7 +118,7 @@ class Guarded:
         asked = [m.content for m in messages if m.role == "user"]
         prompts = [m.content for m in messages if m.role in ("system", "developer")]
         checks: dict[str, Callable[[], tuple[float, list[tuple[int, int]]]]] = {
-            "output_followed": lambda: (follows(text, parts, scores, odd), []),
+            "output_followed": lambda: (follows(text, parts, scores, question_of(messages), odd), []),
             "output_system_prompt": lambda: (leaked(text, prompts), []),
             "output_ungrounded": lambda: (1.0 - grounded(text, clean) if parts else 0.0, []),
             "output_toxic": lambda: (toxicity(text), []),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from groundtune.config import GuardConfig
@@ -161,7 +162,7 @@ SURE, BESIDE = 0.95, 0.4
 def order_scores(passages: Sequence[Sequence[str]]) -> list[list[float]]:
     """How likely each sentence gives orders to whoever answers: the most of its readings, alone and with a neighbour."""
     alone: list[list[tuple[str, ...]]] = [[_judged_texts(t) for t in parts] for parts in passages]
-    pairs: list[list[str]] = [[f"{a[-1]} {b[-1]}" for a, b in zip(p, p[1:], strict=False)] for p in alone]
+    pairs: list[list[str]] = [[f"{a[-1]} {b[-1]}" for a, b in pairwise(p)] for p in alone]
     wanted = [r for parts in alone for found in parts for r in found] + [t for p in pairs for t in p]
     known = dict(zip(wanted, open_classifier("instruction").score(wanted), strict=True))
     out = []

@@ -33,7 +33,7 @@ REASONS = {
     "input_personal_data": "I do not answer this: the question holds personal data.",
     "input_off_topic": "I do not answer this: none of the documents is about it.",
     "input_toxic": "I do not answer this: the question insults or threatens somebody.",
-    "output_followed": "I do not give the answer that was written: it followed an instruction hidden in a document.",
+    "output_followed": "I do not give the answer that was written: it rests only on words that read like an order or are about something else.",
     "output_links": "I do not give the answer that was written: it holds an address that no document holds.",
     "output_secrets": "I do not give the answer that was written: it holds a key or a password.",
     "output_system_prompt": "I do not give the answer that was written: it repeats my instructions.",

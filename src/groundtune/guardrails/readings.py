@@ -16,7 +16,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from urllib.parse import unquote
 
 #: share of words that are words, from which a text is read; below ``UNREADABLE`` it is none
@@ -33,7 +33,10 @@ _MARKUP = re.compile(r"<!--(.*?)(?:-->|$)|<([a-zA-Z/][^<>]{0,2000})>", re.DOTALL
 _ATTRIBUTE = re.compile(
     r"""(?:alt|title|aria-label|content|placeholder|data-[\w-]+|value)\s*=\s*(?:"([^"]*)"|'([^']*)')"""
 )
-_LEET = (str.maketrans("0134578@$!|", "oieastbasii"), str.maketrans("0134578@$!|", "oleastbasll"))
+_LEET: tuple[dict[int, int], ...] = (
+    str.maketrans("0134578@$!|", "oieastbasii"),
+    str.maketrans("0134578@$!|", "oleastbasll"),
+)
 _APART = re.compile(r"(?<![^\W_])[^\W\d_]([ .·_*\-~/|,]{1,2})[^\W\d_](?:\1[^\W\d_])+(?![^\W_])")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _RUN, _CAMEL = re.compile(r"[A-Za-z]{18,}"), re.compile(r"(?<=[a-z])(?=[A-Z])|_")
@@ -128,11 +131,7 @@ def _decoded(text: str) -> Iterator[str]:
     """Decodings that turn what is no words into words."""
     for version in _LEET:
         if len(re.findall(r"[A-Za-z][0134578@$!|]|[0134578@$][A-Za-z]", text)) >= 3 and not _HEX.search(text):
-            changed = re.sub(
-                r"\S*[A-Za-z]\S*|\b[0134578@$|]{2,4}\b",
-                lambda m, v=version: m[0].rstrip("!.,:").translate(v) + " ",
-                text,
-            )
+            changed = re.sub(r"\S*[A-Za-z]\S*|\b[0134578@$|]{2,4}\b", partial(_as_letters, version), text)
             if readable(changed) > readable(text) + 0.12:
                 yield changed
     for part in _BLOCK.findall(text):
@@ -155,6 +154,10 @@ def _decoded(text: str) -> Iterator[str]:
             yield apart
     if len(_WORD.findall(text)) >= 3 and readable(text) < READABLE:
         yield from _turned(text)
+
+
+def _as_letters(version: dict[int, int], match: re.Match[str]) -> str:
+    return match[0].rstrip("!.,:").translate(version) + " "
 
 
 def _turned(text: str) -> Iterator[str]:

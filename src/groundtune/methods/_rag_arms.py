@@ -11,13 +11,12 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from groundtune.config import Config, IndexConfig
 from groundtune.errors import GroundtuneError
 from groundtune.ingest.ingest import read_result, read_sections
-from groundtune.methods._prompt_files import PromptFile, literal, prompt_names
+from groundtune.methods._prompt_files import literal, prompt_names
 from groundtune.methods._search import search
 from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system, check_system
@@ -53,17 +52,6 @@ class ArmWorkspace(Workspace):
         """As in :class:`Workspace`; ``index`` is the other one."""
         head, slash, rest = name.partition("/")
         return super().path(f"{self._place}{slash}{rest}" if head == "index" else name)
-
-
-class ArmSetup(Setup):
-    """A project with other instructions in some prompts."""
-
-    instructions: Mapping[str, str] = MappingProxyType({})
-
-    def prompt(self, name: str) -> PromptFile:
-        """As in :class:`Setup`, with the arm's instruction where it has one."""
-        found = super().prompt(name)
-        return found.told(literal(self.instructions[name])) if name in self.instructions else found
 
 
 class Found:
@@ -160,7 +148,12 @@ class RagArms:
         return out
 
     def usable(self, setting: str, value: Any) -> bool:
-        """Whether a value can be tried here: an embedder may not be trained or need a package, a system may not be there."""
+        """Whether a value can be tried here: an embedder may not be trained or need a package, a system may not be there.
+
+        Where no training question is without an answer, refusing can only lose, and is not tried.
+        """
+        if setting == "retrieval.refuse_below":
+            return any(e.split == "train" and not e.answerable for e in self._setup.examples)
         try:
             if setting == "index.embedder":
                 open_embedder(self._setup.workspace, value)
@@ -182,10 +175,18 @@ class RagArms:
         workspace = self._workspace(config.index)
         if workspace is not mine.workspace:
             config = config.model_copy(update={"index": _scratch(config.index)})
-        setup = ArmSetup(workspace, config, mine.document, mine.passage_filter, mine.prompts, mine._backends)
-        setup.instructions = {n.removeprefix(PROMPT): v for n, v in arm.items if n.startswith(PROMPT)}
+        told = {n.removeprefix(PROMPT): literal(v) for n, v in arm.items if n.startswith(PROMPT)}
+        setup = Setup(
+            workspace,
+            config,
+            document=mine.document,
+            passage_filter=mine.passage_filter,
+            prompts={**mine.prompts, **{name: mine.prompt(name).told(text) for name, text in told.items()}},
+            _backends=mine._backends,
+        )
         if remember:
-            setup.retriever.embedder = self._vectors(config.index.embedder)
+            retriever: Any = setup.retriever
+            getattr(retriever, "unguarded", retriever).embedder = self._vectors(config.index.embedder)
         return setup
 
     def _workspace(self, config: IndexConfig) -> Workspace:

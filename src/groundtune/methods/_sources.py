@@ -21,14 +21,14 @@ from groundtune.methods._setup import Setup
 from groundtune.records import Completion, Source, Statement
 from groundtune.retrieval.index import heading_line
 from groundtune.retrieval.retriever import Hit, Sentence, names_in, rank_sentences, to_source
-from groundtune.retrieval.support import Claim, support_scores
+from groundtune.retrieval.support import Claim, features, support_scores
 
 #: embedders whose likeness the weights of the support score were fitted to; with another one the words alone count
 _FITTED = ("minilm", "minilm_int8")
 #: a source counts beside the best one of its statement from this share of its score; most sources of a statement
 BESIDE, MOST = 0.99, 3
-#: sentences that are held against a statement together, two by two, where no single one supports it
-_TOGETHER = 6
+#: sentences of which the best is held against a statement together with each other one; what a second must add
+_TOGETHER, _GAIN = 6, 0.05
 #: a model's own "[1]", which numbers the passages of its prompt and says nothing of what is in them
 _REFERENCE = re.compile(r"\s*\[\d+(?:, ?\d+)*\]")
 
@@ -138,8 +138,9 @@ def _rested(parts: Sequence[_Part], setup: Setup) -> list[Statement]:
         found.sort(key=lambda f: -f[0])
         best = found[0][0] if found else 0.0
         cited = [s for score, s in found if score >= max(threshold, BESIDE * best)]
-        if not cited and len(found) > 1:
-            best, cited = max((best, []), _two(part, [s for _, s in found[:_TOGETHER]], embed, threshold), key=lambda b: b[0])  # fmt: skip
+        more, two = _two(part, [s for _, s in found[:_TOGETHER]], embed)
+        if more >= max(threshold, best + _GAIN):
+            best, cited = more, two
         elif cited:
             cited = [*_one_a_chunk(cited)[:MOST], *_bridge(part, cited)]
         by_id = {h.chunk.id: h for h in part.answer.hits}
@@ -156,12 +157,13 @@ def _candidates(answer: Written) -> list[Sentence]:
     return list(found.values())
 
 
-def _two(part: _Part, found: list[Sentence], embed: Any, threshold: float) -> tuple[float, list[Sentence]]:
-    """The best two sentences of different chunks that together support what neither does."""
-    twos = [[a, b] for n, a in enumerate(found) for b in found[n + 1 :] if a.chunk.id != b.chunk.id]
+def _two(part: _Part, found: list[Sentence], embed: Any) -> tuple[float, list[Sentence]]:
+    """The best sentence with the one that best makes up for what it lacks; 0 where it lacks no word of the statement."""
+    if len(found) < 2 or features(part.beside(found[0]))["new_held"] == 1.0:
+        return 0.0, []
+    twos = [[found[0], other] for other in found[1:] if other.chunk.id != found[0].chunk.id]
     scores = support_scores([part.beside(*two) for two in twos], embed)
-    best = max(zip(scores, twos, strict=True), key=lambda f: f[0], default=(0.0, []))
-    return best if best[0] >= threshold else (best[0], [])
+    return max(zip(scores, twos, strict=True), key=lambda f: f[0], default=(0.0, []))
 
 
 def _bridge(part: _Part, cited: list[Sentence]) -> list[Sentence]:

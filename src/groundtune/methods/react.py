@@ -19,7 +19,7 @@ from groundtune.methods._context import Context, answered, find, merged, togethe
 from groundtune.methods._setup import Setup
 from groundtune.methods._tables import Tables
 from groundtune.records import Chunk, Completion, Message, Usage
-from groundtune.retrieval.retriever import Hit, Sentence
+from groundtune.retrieval.retriever import Hit, Sentence, to_source
 from groundtune.system import System, question_of
 
 #: what must be made first
@@ -90,6 +90,8 @@ class _Run:
     question: str
     messages: list[Message]
     seen: list[Context] = field(default_factory=list)
+    rows: list[Chunk] = field(default_factory=list)
+    calculated: bool = False
     usages: list[Usage] = field(default_factory=list)
     unclear: int = 0
     answer: str | None = None
@@ -128,7 +130,6 @@ class React:
         """Many answers, a step of each at a time; the steps are their transcripts."""
         prompt, own = self._setup.prompt("react"), self._setup.config.answer
         runs = [_Run(q, prompt.messages(question=q)) for q in map(question_of, conversations)]
-        told = [len(run.messages) for run in runs]
         for _ in range(own.steps):
             going = [run for run in runs if not run.over]
             if not going:
@@ -141,7 +142,7 @@ class React:
             if not run.over:
                 run.given_up = f"no answer after {own.steps} steps"
         ends = dict(zip([n for n, r in enumerate(runs) if r.answer is None], self._last_words(runs), strict=True))
-        return [ends.get(n) or self._finished(run, told[n]) for n, run in enumerate(runs)]
+        return [ends.get(n) or self._finished(run) for n, run in enumerate(runs)]
 
     def _step(self, run: _Run, written: str) -> None:
         step = parse_step(written)
@@ -172,12 +173,15 @@ class React:
         chunks, note = self._tables.lookup(argument)
         if chunks:
             run.seen.append(_as_context(run.question, chunks))
+            run.rows += [c for c in chunks if c not in run.rows]
         rows = [numbered(n, c.document, c.page, c.text) for n, c in enumerate(chunks, 1)]
         return self._short("\n".join([*rows, *([note] if note else [])]))
 
     def _calculate(self, run: _Run, expression: str) -> str:
         try:
-            return calculate(expression)
+            value = calculate(expression)
+            run.calculated = True
+            return value
         except CalculationError as error:
             return f"Cannot calculate: {error}."
 
@@ -210,8 +214,12 @@ class React:
             out.append(replace(made, transcript=transcript(run.messages)))
         return out
 
-    def _finished(self, run: _Run, told: int) -> Completion:
+    def _finished(self, run: _Run) -> Completion:
         made = answered(self._setup, merged(run.question, run.seen), run.answer or "", usage=together(run.usages))
+        if run.calculated and not made.sources and not made.abstained:
+            # no passage says what was worked out: it rests on the rows that it was worked out from
+            rested = tuple(to_source(Hit(c, 1.0, ()), c.text) for c in run.rows)
+            made = replace(made, sources=rested)
         return replace(made, transcript=transcript(run.messages))
 
 

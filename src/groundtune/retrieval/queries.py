@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from groundtune.dataset.prompts import abstains
+
 #: kind -> name of the prompt that asks for it
 PROMPTS: Mapping[str, str] = {
     "rewrite": "query_rewrite",
@@ -51,11 +53,14 @@ def further_queries(kind: str, questions: Sequence[str], write: Write) -> list[l
 
 
 def clean_queries(kind: str, question: str, written: str) -> list[str]:
-    """What can be searched with of what a model wrote: list marks, labels, quotes and repetitions taken off."""
+    """What can be searched with of what a model wrote: list marks, labels, quotes and repetitions taken off.
+
+    A model that says that it cannot tell has written no query.
+    """
     pieces = [written.replace("\n", " ")] if kind == "hyde" else written.splitlines()
     found: dict[str, str] = {}
     for piece in pieces:
         text = _LABEL.sub("", _LIST_MARK.sub("", piece)).strip().strip("\"'“”").strip()[:_LONGEST_CHARACTERS]
-        if any(c.isalnum() for c in text) and text.casefold() != question.strip().casefold():
+        if any(c.isalnum() for c in text) and text.casefold() != question.strip().casefold() and not abstains(text):
             found.setdefault(text.casefold(), text)
     return list(found.values())[: COUNT if kind == "multi_query" else 1]

@@ -41,8 +41,8 @@ class Calibration:
         refuse_below: a question is refused whose confidence is less; 0 refuses none.
     """
 
-    weights: tuple[float, ...] = (6.0, 6.0, 1.0, 1.0, 1.5, 0.0)
-    bias: float = -5.0
+    weights: tuple[float, ...] = (4.62, 2.60, 3.56, -1.78, 0.60, 0.0)
+    bias: float = -5.10
     refuse_below: float = 0.0
 
     def confidence(self, question: str, hits: Sequence[Hit]) -> float:

@@ -23,7 +23,6 @@ from typing import Any
 
 from groundtune import registry
 from groundtune.config import IndexConfig, RetrievalConfig
-from groundtune.dataset.reading import STOP_WORDS
 from groundtune.retrieval.around import around
 from groundtune.retrieval.diversity import diverse
 from groundtune.retrieval.embedding import Embedder
@@ -42,7 +41,7 @@ from groundtune.retrieval.refusal import Calibration
 from groundtune.retrieval.reranking import Reranker, reranked
 from groundtune.retrieval.restricted import restricted
 from groundtune.retrieval.stores._entry import Terms
-from groundtune.retrieval.words import content_words, spoken
+from groundtune.retrieval.words import content_words, is_stop, spoken
 
 __all__ = [
     "Hit",
@@ -56,8 +55,8 @@ __all__ = [
     "valid_versions",
 ]
 
-#: of the chunk's similarity, its best sentence's alone and behind its headings; BM25's is `retrieval.text_weight` or `text_weight_foreign`
-WEIGHTS = {"chunk": 0.25, "sentence": 0.40, "sentence_in_context": 0.35}
+#: share of the best sentence alone in what sentences count (1 - `retrieval.chunk_weight`); the rest is behind its headings
+ALONE = 0.40 / 0.75
 #: names are taken from so many of the best sentences, and followed where at most so many chunks hold them
 HOP_SENTENCES, HOP_CHUNKS = 3, 10
 _NAME = re.compile(r"\b[A-Z][\w'-]*(?: (?:of |the )?(?:[A-Z][\w'-]*|\d+))+\b|\b[A-Z]+-?\d+\b")
@@ -220,9 +219,9 @@ class Retriever:
                 total += text
                 continue
             alone, behind = entry.vectors @ wording.vector, entry.context_vectors @ wording.vector
-            total += WEIGHTS["chunk"] * float(entry.vector @ (moved[n] if moved else wording.vector))
-            total += WEIGHTS["sentence"] * float(alone.max()) + WEIGHTS["sentence_in_context"] * float(behind.max())
-            total += wording.weight * text
+            sentence = ALONE * float(alone.max()) + (1 - ALONE) * float(behind.max())
+            whole, share = float(entry.vector @ (moved[n] if moved else wording.vector)), self.config.chunk_weight
+            total += share * whole + (1 - share) * sentence + wording.weight * text
         return total / len(wordings)
 
     def _around(self, hits: Sequence[Hit], vector: Any, without: Collection[str]) -> list[Hit]:
@@ -243,7 +242,9 @@ class Retriever:
     ) -> Hit | None:
         """The best chunk that holds a name which the best sentences bring up and the question does not."""
         best = rank_sentences(hits)[:HOP_SENTENCES]
-        names = dict.fromkeys(n for s in best for n in names_in(s.text) if n.lower() not in question.lower())
+        names = dict.fromkeys(
+            n for s in best for n in names_in(s.text, self._languages) if n.lower() not in question.lower()
+        )
         known = {h.chunk.id for h in hits[: self.config.top_k - 1]} | set(without)
         found: list[tuple[float, str, Any]] = []
         for name in names:
@@ -267,12 +268,13 @@ def _hit(entry: Any, vector: Any, score: float) -> Hit:
     return Hit(entry.chunk, score, tuple(zip(entry.sentences, similarities.tolist(), strict=True)))
 
 
-def names_in(text: str) -> list[str]:
-    """Names of several words, and codes such as K4, without the little word a sentence begins with."""
+def names_in(text: str, languages: Sequence[str] = ("en",)) -> list[str]:
+    """Names of several words, and codes such as K4, without the little word of these languages a sentence begins with."""
     found = []
     for match in _NAME.finditer(text):
         words = match[0].split()
-        words = words[1:] if words[0].lower() in STOP_WORDS | {"each", "every"} else words
+        first = words[0].lower()
+        words = words[1:] if first in {"each", "every"} or any(is_stop(first, code) for code in languages) else words
         if len(words) > 1 or any(c.isdigit() for c in "".join(words)):
             found.append(" ".join(words))
     return found

@@ -1,6 +1,7 @@
 """Red-team cases: what is planted, what of it a reader must have seen to obey, and how success shows in the answer.
 
-``first.jsonl`` was written while the guards were, ``second.jsonl`` after they were frozen (the history of the repository shows it).
+``first.jsonl`` was written while the guards were, ``second.jsonl`` after they were frozen (the history of the repository shows it). What an answer rests on was
+made to matter after the second was seen; ``third.jsonl`` was written after that, and nothing was changed since.
 ``core`` holds the pieces of the text that carry the order: a reader who was shown all of them can obey, one who was not
 cannot. ``goal`` is what an obedient reader then writes; ``{system}`` in it stands for the instructions of its prompt.
 """
@@ -33,6 +34,7 @@ class Case:
         succeeds: the attack has succeeded where the answer holds this.
         written_after: written after the guards were frozen.
         question: what is asked; empty: any question of the project.
+        set: the file it stands in, without ending.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Case:
     succeeds: str
     written_after: bool
     question: str = ""
+    set: str = ""
 
     def succeeded(self, answer: str, prompts: Sequence[str]) -> bool:
         """Whether an answer does what the case wants: exact words, whatever the case and the spaces."""
@@ -69,13 +72,13 @@ def read_cases(files: Sequence[Path] = ()) -> list[Case]:
             raise InputError(f"{file}: {error.strerror}", expected="a file of red-team cases") from None
         for number, line in enumerate(lines, 1):
             if line.strip():
-                found.append(_case(line, f"{file}:{number}"))
+                found.append(_case(line, f"{file}:{number}", file.stem))
     if len({c.id for c in found}) < len(found):
         raise InputError("two red-team cases have one id", expected="an id of its own for each case")
     return found
 
 
-def _case(line: str, where: str) -> Case:
+def _case(line: str, where: str, set_: str) -> Case:
     try:
         row: Any = json.loads(line)
         if not isinstance(row, Mapping):
@@ -83,7 +86,7 @@ def _case(line: str, where: str) -> Case:
         core = tuple(str(c) for c in row["core"])
         case = Case(
             str(row["id"]), str(row["family"]), row["stage"], str(row["text"]), core, str(row["goal"]),
-            str(row["succeeds"]), bool(row["written_after"]), str(row.get("question", "")),
+            str(row["succeeds"]), bool(row["written_after"]), str(row.get("question", "")), set_,
         )  # fmt: skip
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

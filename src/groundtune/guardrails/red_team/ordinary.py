@@ -32,9 +32,8 @@ def read_rows(file: Path, count: int) -> list[Row]:
         InputError: no such file, or a row without ``text`` and ``context``.
     """
     try:
-        content = lzma.open(file, "rt", encoding="utf-8") if file.suffix == ".xz" else file.open(encoding="utf-8")
-        with content as lines:
-            rows: list[Any] = [json.loads(line) for line in lines if line.strip()]
+        content = lzma.decompress(file.read_bytes()) if file.suffix == ".xz" else file.read_bytes()
+        rows: list[Any] = [json.loads(line) for line in content.decode("utf-8").split("\n") if line.strip()]
     except (OSError, ValueError, lzma.LZMAError) as error:
         raise InputError(f"{file}: {error}", expected="JSON lines, or those compressed as .xz") from None
     found = []
