@@ -2,8 +2,8 @@
 
 Two tables: ``chunks`` (text, terms with a full-text index, one vector a chunk) and ``sentences`` (two vectors a sentence:
 alone, and with its headings in front). Vector search is exact (cosine) up to ``Options.approximate_from`` rows; larger
-tables get an inverted file (IVF, Jegou et al., TPAMI 2011), of whose lists so many are read that at least 99 of 100 nearest
-rows are found. Full text is BM25 over terms. Every change of a finished store is made in a copy.
+tables get a graph over numbers of 8 bits whose best are scored again exactly (HNSW, Malkov and Yashunin, TPAMI 2020), and
+very large ones an inverted file, which is built sooner (IVF, Jegou et al., TPAMI 2011). Full text is BM25 over terms. Every change of a finished store is made in a copy.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ _SENTENCE_COLUMNS = ["chunk_id", "position", "sentence", "vector", "context_vect
 _WRITE = 1024
 #: of the lists of an inverted file, whose number is the square root of the rows, a search reads a tenth and at least so many
 _LISTS_READ, _LEAST_LISTS = 0.1, 20
+#: most rows of a graph, since building one takes longest; rows that its search keeps in sight, and takes again exactly, as times k
+_GRAPH_ROWS, _EF, _REFINE = 200_000, 200, 3
 
 
 def build(folder: Path, batches: Iterable[Sequence[Entry]], dimensions: int, options: Options | None = None) -> int:
@@ -209,7 +211,7 @@ def _arrow(schema: Any, columns: Sequence[Any]) -> Any:
 
 def _finish(folder: Path) -> None:
     """One fragment a table, nothing of earlier versions, the full-text index, and from a size on those of vectors."""
-    from lancedb.index import FTS, IvfFlat
+    from lancedb.index import FTS, HnswSq, IvfFlat
 
     database = _connect(folder)
     approximate_from = int(json.loads((folder / _OPTIONS).read_text(encoding="utf-8"))["approximate_from"])
@@ -224,10 +226,10 @@ def _finish(folder: Path) -> None:
             table.create_index("terms", config=words)
         if approximate_from and rows >= approximate_from:
             for column in columns:
-                lists = IvfFlat(
-                    distance_type="cosine", num_partitions=math.isqrt(rows), sample_rate=64, max_iterations=20
-                )
-                table.create_index(column, config=lists)
+                lists: dict[str, Any] = {"distance_type": "cosine", "sample_rate": 64, "max_iterations": 20}
+                graph = HnswSq(num_partitions=1, **lists)
+                file = IvfFlat(num_partitions=math.isqrt(rows), **lists)
+                table.create_index(column, config=graph if rows <= _GRAPH_ROWS else file)
         table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
 
@@ -260,7 +262,10 @@ class Store:
         self._sentences: Any = database.open_table("sentences")
         self._terms = Terms(folder)
         self._indexed = {
-            (name, column): max(_LEAST_LISTS, round(_LISTS_READ * math.isqrt(table.count_rows())))
+            (name, column): (
+                str(made.index_type),
+                max(_LEAST_LISTS, round(_LISTS_READ * math.isqrt(table.count_rows()))),
+            )
             for name, table in (("chunks", self._chunks), ("sentences", self._sentences))
             for made in table.list_indices()
             for column in made.columns
@@ -324,8 +329,11 @@ class Store:
     ) -> list[str]:
         table = self._chunks if name == "chunks" else self._sentences
         query = table.search(vector, vector_column_name=column).distance_type("cosine")
-        lists = self._indexed.get((name, column))
-        query = query.nprobes(lists) if lists else query
+        kind, lists = self._indexed.get((name, column), ("", 0))
+        if "hnsw" in kind.lower():
+            query = query.nprobes(1).ef(max(_EF, 2 * k)).refine_factor(_REFINE)
+        elif lists:
+            query = query.nprobes(lists)
         rows = self._where(query, document, where).select(["chunk_id", "_distance"]).limit(k).to_arrow()
         return list(dict.fromkeys(rows["chunk_id"].to_pylist()))
 
