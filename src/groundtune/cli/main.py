@@ -6,6 +6,7 @@ Exit 0 on success, 2 for what the user can mend (one message, no traceback), 1 f
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -132,6 +133,7 @@ def _root(
 def main() -> None:
     """Run the command line; never returns."""
     warnings.simplefilter("ignore", FutureWarning)  # of libraries to their callers, not to people at a terminal
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # on some CPUs it wants a kernel from a hub
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
