@@ -16,6 +16,7 @@ from groundtune.config import AnswerConfig, Config, IndexConfig
 from groundtune.dataset.examples import write_examples
 from groundtune.ingest.ingest import ingest
 from groundtune.methods._setup import Setup
+from groundtune.methods import long_context
 from groundtune.methods._systems import build_system
 from groundtune.records import Completion, Example
 from groundtune.retrieval.index import build_index
@@ -100,7 +101,7 @@ def test_long_context_reads_everything_where_it_fits_and_says_so_where_not(boat_
     assert "echo:Friday reads 16" in refused.text and not refused.sources
     one = Setup(Workspace(boat_house), Config(model="echo:{prompt}"), document="rules.txt")
     one.passage_filter = lambda chunks: chunks[:0]
-    guarded = build_system("long_context", one).answer(as_messages("When?")).text
+    guarded = long_context.build(one).answer(as_messages("When?")).text
     assert "kayak" not in guarded and "Friday" not in guarded
 
 

@@ -103,8 +103,7 @@ def test_demonstrate_search_predict(tmp_path: Path) -> None:
 
     own = AnswerConfig(shots=2)
     setup, backend = scripted_setup(tmp_path, model, answer=own, retrieval=RetrievalConfig(context_sentences=1))
-    system = build_system("demonstrate_search_predict", setup)
-    assert isinstance(system, demonstrate_search_predict.DemonstrateSearchPredict)
+    system: Any = demonstrate_search_predict.build(setup)
     shown = [d["question"] for d in system.demonstrations]
     assert len(shown) == 2 and set(shown) <= {
         e.question for e in TRAIN if e.fact != "moon"

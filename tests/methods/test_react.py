@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from groundtune.config import AnswerConfig
+from groundtune.methods import react
 from groundtune.methods._systems import build_system
 from groundtune.methods._tables import Tables, cells_of, conditions
 from groundtune.methods.react import parse_step
@@ -146,7 +147,7 @@ def test_table_rows_pass_the_guard_of_passages(tmp_path: Path) -> None:
     setup, _ = scripted_setup(tmp_path, ["Action: lookup[item=kayak]", "Action: finish[x]"])
     seen: list[str] = []
     setup.passage_filter = lambda chunks: [c for c in chunks if seen.append(c.id)]  # type: ignore[func-returns-value]
-    completion = build_system("react", setup).answer(as_messages(QUESTION))
+    completion = react.build(setup).answer(as_messages(QUESTION))  # build_system puts the project's own guard there
     assert seen == ["d3-0"] and "17 crowns" not in completion.transcript and not completion.sources
 
 

@@ -15,6 +15,9 @@ from groundtune.ingest.ingest import read_result
 from groundtune.system import System
 from groundtune.workspace import Workspace
 
+#: writes back the prompt that it is given: no answer to guard
+SHOWS_PROMPT = "echo:{prompt}"
+
 #: share of the documents from which their language is one that passages may be in
 LANGUAGE_SHARE = 0.05
 
@@ -65,6 +68,8 @@ def guard_documents(setup: Any) -> None:
 
 def guarded(system: System, setup: Any) -> System:
     """The System behind the project's guards on questions and answers; as it is where there are none."""
+    if setup.config.model == SHOWS_PROMPT:  # asked for by the user, and no model
+        return system
     policy = policy_of(setup)
     looks = any(getattr(policy, rule) for rule in GUARD_RULES if not rule.startswith("retrieved_"))
     return Guarded(system, policy, _nearness(setup)) if looks or policy.classifiers else system
