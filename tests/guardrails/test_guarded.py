@@ -150,7 +150,10 @@ class Retrieved:
     def embed_all(self, texts: list[str]) -> None:
         """Nothing to embed."""
 
-    def retrieve(self, question: str, *, document: str | None = None) -> list[Hit]:
+    def refuses(self, *_: Any, **__: Any) -> bool:
+        return False
+
+    def retrieve(self, question: str, **options: Any) -> list[Hit]:
         parts = (FEE, ORDER)
         return [Hit(Chunk("d-0", "d", "d.txt", " ".join(parts)), 0.9, tuple((p, 0.9) for p in parts))]
 
