@@ -15,8 +15,8 @@ import pytest
 from groundtune.config import AnswerConfig, Config, IndexConfig
 from groundtune.dataset.examples import write_examples
 from groundtune.ingest.ingest import ingest
-from groundtune.methods._setup import Setup
 from groundtune.methods import long_context
+from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system
 from groundtune.records import Completion, Example
 from groundtune.retrieval.index import build_index
