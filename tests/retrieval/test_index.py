@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from groundtune.config import Config, IndexConfig, RetrievalConfig
+from groundtune.errors import ConfigError
 from groundtune.ingest.ingest import ingest
 from groundtune.records import Passage
 from groundtune.retrieval import index
 from groundtune.retrieval.embedders import minilm
+from groundtune.retrieval.embedding import embedder_of_index
 from groundtune.retrieval.retriever import Retriever, rank_sentences
 from groundtune.retrieval.stores import lance
 from groundtune.retrieval.update import edited, index_with_changes
@@ -205,3 +207,15 @@ def test_a_stopped_run_keeps_the_vectors_it_has(
         i: (e.chunk, e.search_text) for i, e in rows(workspace).items()
     }
     assert all(np.allclose(found[i].vector, e.vector, atol=1e-5) for i, e in rows(workspace).items())
+
+
+def test_an_index_of_an_older_version_is_named(tmp_path: Path) -> None:
+    old = build(tmp_path)
+    manifest = old.manifest("index")
+    assert manifest
+    old.amend("index", {**manifest["inputs"], "version": 3}, manifest["figures"])
+    with pytest.raises(ConfigError, match="another version of groundtune") as caught:
+        embedder_of_index(old, CONFIG.index)
+    assert caught.value.next_step == "groundtune index"
+    index.build_index(old, CONFIG.index)
+    assert embedder_of_index(old, CONFIG.index).embed(["hours"]).shape == (1, 384)

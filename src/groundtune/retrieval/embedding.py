@@ -22,6 +22,8 @@ from groundtune.workspace import Workspace, folder_digest
 
 #: stands for what `groundtune tune --method embedder` made
 TUNED, ARTIFACT = "tuned", "runs/embedder"
+#: of what an index is made of; one of another version is made anew
+INDEX_VERSION = 4
 
 
 class Embedder(Protocol):
@@ -112,9 +114,15 @@ def embedder_of_index(workspace: Workspace, config: IndexConfig) -> Embedder:
     """The embedder that the built index was made with, which must be the config's.
 
     Raises:
-        ConfigError: it is another one, or was trained again since.
+        ConfigError: it is another one, or was trained again since, or the index is of an older groundtune.
     """
     inputs: dict[str, Any] = (workspace.manifest("index") or {"inputs": {}})["inputs"]
+    if inputs.get("version", INDEX_VERSION) != INDEX_VERSION:
+        raise ConfigError(
+            f"the index was made by another version of groundtune (its form is {inputs['version']}, this one's {INDEX_VERSION})",
+            expected="an index that this version made",
+            next_step="groundtune index",
+        )
     made_with = inputs.get("config", {}).get("embedder", config.embedder)
     if made_with != config.embedder:
         raise ConfigError(

@@ -22,7 +22,7 @@ from groundtune.ingest.ingest import documents_digest, read_result, read_section
 from groundtune.nn.encoders import Vectors
 from groundtune.records import Chunk, Document
 from groundtune.retrieval.chunking import chunk_document
-from groundtune.retrieval.embedding import identity, open_embedder
+from groundtune.retrieval.embedding import INDEX_VERSION, identity, open_embedder
 from groundtune.retrieval.entries import Texts, chunk_sentences, heading_line, make_entries, search_text
 from groundtune.retrieval.stores._entry import Options, Words
 from groundtune.retrieval.words import COMPOUNDING, count_words, document_languages, known
@@ -38,7 +38,6 @@ __all__ = [
     "search_text",
 ]
 
-VERSION = 4
 #: chunks embedded together; large enough that texts of one length fill a batch
 BATCH = 256
 #: which documents an index holds: id -> [path, digest of its sections]
@@ -105,7 +104,7 @@ def _inputs(workspace: Workspace, config: IndexConfig) -> dict[str, Any]:
     settings = config.model_dump()
     if settings.pop("database") is not None:
         settings["database"] = digest(config.database)
-    inputs = {"version": VERSION, "documents": documents_digest(workspace), "config": settings}
+    inputs = {"version": INDEX_VERSION, "documents": documents_digest(workspace), "config": settings}
     known_by = identity(workspace, config.embedder)
     if known_by != config.embedder:  # a folder: the same name may hold other weights tomorrow
         inputs["embedder"] = known_by
