@@ -90,7 +90,8 @@ def test_actions_are_read_however_they_are_written(written: str, tool: str, argu
 
 def test_what_cannot_be_read_is_the_observation_and_the_model_may_mend_it(tmp_path: Path) -> None:
     says = ["Hm.", "Action: dance[x]\n", "Action: finish[no]"]
-    completion, backend = asked(tmp_path, [says[0], "Action: search[hall shut]", says[1], "Action: finish[Friday]"])
+    steps = [says[0], "Action: search[hall shut]", says[1], "Action: finish[Friday]"]
+    completion, backend = asked(tmp_path, steps, "When is it shut?")
     assert completion.text == "Friday"
     assert "Observation: No action was understood. Write one line such as" in backend.said()
     assert "Observation: There is no action 'dance'. Actions: search, lookup, calculate, finish." in backend.said()
@@ -112,7 +113,7 @@ def test_steps_are_bounded(tmp_path: Path) -> None:
     def model(messages: Any) -> str:
         return "Friday" if "passages" in messages[0].content[:30] else "Action: search[hall shut]"
 
-    completion, backend = asked(tmp_path, model, answer=AnswerConfig(steps=3))
+    completion, backend = asked(tmp_path, model, "When is it shut?", answer=AnswerConfig(steps=3))
     assert completion.text == "Friday" and len(backend.prompts) == 4
     assert "no answer after 3 steps" in completion.transcript
     assert backend.said().count("The hall is shut on Friday.") == 1  # found three times, read once
