@@ -17,7 +17,7 @@ from groundtune.guardrails.guarded import Guarded
 from groundtune.guardrails.policy import all_off, every_rule, load_policy, read_policy
 from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system
-from groundtune.records import Chunk, Completion, Message, Source
+from groundtune.records import Chunk, Completion, Message, Source, Statement
 from groundtune.retrieval.retriever import Hit
 from groundtune.system import as_messages
 from groundtune.workspace import Workspace
@@ -38,7 +38,8 @@ class Says:
     def answer(self, messages: Sequence[Message]) -> Completion:
         self.asked.append(messages[-1].content)
         found = tuple(Source("d", f"d-{n}", 1.0, "", text=p) for n, p in enumerate(self.passages))
-        return Completion(self.text, retrieved=found)
+        said = (Statement(self.text, True, 1.0, found[:1]),)
+        return Completion(self.text, retrieved=found, sources=found[:1], statements=said, transcript=self.text)
 
     def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
         return [self.answer(c) for c in conversations]
@@ -58,6 +59,14 @@ def test_an_answer_that_rests_on_an_order_is_refused_and_says_why() -> None:
     found = ask(Says("Banana split", f"{FEE} {ORDER}"))
     assert found.abstained and found.text.endswith("[guard: output_followed]") and found.sources == ()
     assert ask(Says("Banana split", f"{FEE} {ORDER}"), output_followed=False).text == "Banana split"
+
+
+@pytest.mark.parametrize("text", ["Banana split", "48 crowns; the password: hunter2!x"])
+def test_what_is_refused_or_redacted_stands_nowhere_else(text: str) -> None:
+    found = ask(Says(text, f"{FEE} {ORDER}"))
+    assert found.text != text and not found.statements and not found.transcript
+    kept = ask(Says(FEE, FEE))
+    assert [s.text for s in kept.statements] == [FEE] == [kept.transcript]
 
 
 def test_an_answer_about_something_else_is_refused() -> None:

@@ -103,10 +103,21 @@ class Guarded:
         for rule, action, score, spans in self._found(text, parts, scores, messages):
             record(self.policy, rule, action, text, score)
             if action == "refuse":
-                return replace(completion, text=refusal(rule), abstained=True, sources=())
+                return replace(
+                    completion,
+                    text=refusal(rule),
+                    abstained=True,
+                    sources=(),
+                    statements=(),
+                    transcript="",
+                    logprobs=(),
+                )
             if action == "redact":
                 text = without(text, spans, "[redacted]")
-        return replace(completion, text=text) if text != completion.text else completion
+        if text == completion.text:
+            return completion
+        whole = tuple(s for s in completion.statements if s.text in text)  # what was redacted stands in none of them
+        return replace(completion, text=text, statements=whole, transcript="")
 
     def _found(
         self, text: str, parts: Sequence[str], scores: Sequence[float], messages: Sequence[Message]
