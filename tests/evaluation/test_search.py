@@ -96,8 +96,8 @@ class Synthetic:
             self.builder.log.append((self.part, self.arm.key, question))
             right = float(question.split()[0]) < share
             _, split, n, *_ = question.split()
-            text = f"gold {split} {n}" if right else "something else"
-            out.append(Completion("yes" if right else "no", retrieved=(Source("a.txt", "c", 1.0, "", text=text),)))
+            found = (Source("a.txt", "c", 1.0, "", text=f"gold {split} {n}: yes" if right else "something else"),)
+            out.append(Completion("yes" if right else "no", sources=found if right else (), retrieved=found))
         return out
 
 
