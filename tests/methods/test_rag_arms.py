@@ -87,7 +87,8 @@ def test_an_arm_may_say_another_instruction_or_answer_by_another_system(project:
     assert project.prompt("with_passages").messages(question="q", passages="p")[0].content != "Shout."
     other = arms.answerer(arm_of({"system": "baseline"})).answer(as_messages(QUESTION))
     assert "4471" in other.text
-    assert arms.answerer(CURRENT).answer(as_messages(QUESTION)).text == "6 working days"
+    lost = as_messages("Within how many days are lost keys replaced?")  # what the echo says is about nothing else
+    assert arms.answerer(CURRENT).answer(lost).text == "6 working days"
 
 
 def test_what_this_machine_cannot_do_is_not_tried(project: Setup) -> None:
