@@ -6,9 +6,9 @@ from typing import Any
 
 import openai
 import pytest
-from groundtune.guardrails.moderations_api import LONGEST
 
 from groundtune.guardrails.moderation import CATEGORIES, moderate
+from groundtune.serving.moderating.moderations_api import LONGEST
 
 #: one sentence a category, none taken from the lists
 FOUND = {
