@@ -189,10 +189,9 @@ def test_many_clients(server: tuple[str, psutil.Process]) -> None:
     asyncio.run(load(url, SECONDS, seen))
     assert not seen.errors, seen.errors[:5]
     assert min(seen.counts[kind] for kind in KINDS) > 0, seen.counts
-    others: Counter[tuple[str, str, str]] = Counter()
     for (kind, question), answers in seen.answers.items():
         if (kind, question) in same:
-            others += Counter({(kind, question, a): n for a, n in answers.items() if a != same[kind, question]})
+            assert set(answers) == {same[kind, question]}, (kind, question, answers)
         if kind == "schema":
             assert all(set(json.loads(text)) == {"day", "open"} for text in answers), answers
         if kind == "tool":
@@ -208,6 +207,4 @@ def test_many_clients(server: tuple[str, psutil.Process]) -> None:
     assert process.num_threads() <= threads + 4
     assert max(seen.health_seconds) < HEALTH_SECONDS, sorted(seen.health_seconds)[-5:]
     assert {(kind, q): alone(url, kind, q) for kind, q in same} == same
-    assert others.total() <= 0.02 * seen.counts.total(), others
-    if others:  # a fault that is not found yet: now and then a request is answered as if its prompt were another one
-        pytest.xfail(f"known, see docs/serving.md: {others}")
+

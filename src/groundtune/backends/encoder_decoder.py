@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from groundtune.nn.encoder_decoder import context_tokens, open_encoder_decoder
+from groundtune.nn.shared_tokenizer import shared
 from groundtune.records import Generation, Message, Usage
 from groundtune.training.pairs import padded
 
@@ -141,4 +142,4 @@ def cut(ids: list[int], limit: int) -> list[int]:
 def open_backend(model: str, adapter: str | None = None) -> EncoderDecoderBackend:
     """The encoder-decoder of that folder or name, as it is."""
     opened, tokenizer = open_encoder_decoder(model)
-    return EncoderDecoderBackend(model, opened, tokenizer)
+    return EncoderDecoderBackend(model, opened, shared(tokenizer))

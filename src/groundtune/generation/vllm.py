@@ -25,6 +25,7 @@ from groundtune.generation.engine import Piece, check_room, recommended_temperat
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.vocabulary import Vocabulary
 from groundtune.generation.writing import Token, Writer
+from groundtune.nn.shared_tokenizer import shared
 
 #: seconds until vLLM must answer: loading and compiling a large model takes minutes
 START_SECONDS = 1800
@@ -69,7 +70,7 @@ class VllmEngine:
                 "serve.backend: vllm is not installed", next_step="pip install vllm, on a machine with a GPU"
             )
         settings = AutoConfig.from_pretrained(path).get_text_config()
-        self.tokenizer = AutoTokenizer.from_pretrained(path)
+        self.tokenizer = shared(AutoTokenizer.from_pretrained(path))
         try:
             generation: Any = GenerationConfig.from_pretrained(path)
         except OSError:

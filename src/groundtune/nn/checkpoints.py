@@ -11,6 +11,7 @@ from groundtune.errors import InputError
 from groundtune.nn.encoder_models import MINILM, minilm_folder
 from groundtune.nn.probe import FILE as PROBE
 from groundtune.nn.probe import check_probe
+from groundtune.nn.shared_tokenizer import shared
 
 BUNDLED = "pebble"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "models" / BUNDLED
@@ -66,7 +67,7 @@ def open_for_answering(name: str, *, adapter: str | None = None) -> tuple[Any, A
     model = model.to("cuda" if on_gpu else "cpu").eval()
     if (Path(adapter or path) / PROBE).exists():
         check_probe(model, Path(adapter or path))
-    return model, tokenizer
+    return model, shared(tokenizer)
 
 
 def open_model(path: str, dtype: Any, **options: Any) -> tuple[Any, Any]:

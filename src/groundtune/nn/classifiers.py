@@ -27,6 +27,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from groundtune.errors import InputError
 from groundtune.nn import encoder_models as encoders
+from groundtune.nn.shared_tokenizer import shared
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 #: parts of the names of weights that a classifier may start without
@@ -184,7 +185,7 @@ def load_classifier(folder: Path) -> tuple[Any, Any]:
         raise encoders.cannot_load(path, error) from None
     model, info = loaded
     encoders.check_loaded(path, info, may_be_new=())
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), shared(tokenizer)
 
 
 def label_names(model: Any) -> list[str]:
