@@ -16,7 +16,7 @@ FLOORS = {
     "cli": 8, "__main__": 8, "serving": 7, "methods": 6, "evaluation": 6, "metrics": 5, "backends": 4, "generation": 4,
     "ingest": 3, "dataset": 3, "retrieval": 3, "training": 3, "guardrails": 3,
     "nn": 2, "endpoint": 2, "page": 2, "plan": 2, "dedup": 2, "registry": 2, "config": 2, "workspace": 2, "system": 2,
-    "records": 1, "errors": 1, "__init__": 0,
+    "prompt_files": 2, "records": 1, "errors": 1, "__init__": 0,
 }  # fmt: skip
 #: same floor, and not to know each other
 STRANGERS = {frozenset({"methods", "evaluation"})}

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from groundtune.cli.main import app
 from groundtune.dataset.examples import write_examples
 from groundtune.errors import InputError, UnknownNameError
-from groundtune.methods._prompt_files import SHIPPED, prompt_names
+from groundtune.prompt_files import SHIPPED, prompt_names
 from groundtune.records import Example
 
 

@@ -106,7 +106,7 @@ def test_four_ways_show_what_they_are_meant_to_and_nothing_else() -> None:
     context = [[CARD], [CARD], [evidence("Chess is played.", distance=0.8)]]
     kept = near(context, 0.5)
     assert kept == [[CARD], [CARD], []]
-    ways = four_ways(CLAIMS, ModelVerdict("m", backend), context, kept, [[], [], []], resamples=200, seed=0)
+    ways = four_ways(CLAIMS, ModelVerdict("m", backend, Path()), context, kept, [[], [], []], resamples=200, seed=0)
     assert [way["way"] for way in ways] == list(WAYS)
     closed, shown, threshold, hyde = ways
     # closed book: three questions without evidence; context: three; threshold: two; hyde: nothing left to ask
@@ -124,8 +124,8 @@ def test_four_ways_show_what_they_are_meant_to_and_nothing_else() -> None:
 
 
 def test_a_made_up_passage_or_the_claim() -> None:
-    assert write_passages(EchoBackend("A card costs 48 crowns."), ["x", "y"]) == ["A card costs 48 crowns."] * 2
-    assert write_passages(EchoBackend(""), ["x"]) == ["x"]
+    assert write_passages(EchoBackend("A card costs 48 crowns."), ["x", "y"], Path()) == ["A card costs 48 crowns."] * 2
+    assert write_passages(EchoBackend(""), ["x"], Path()) == ["x"]
 
 
 def test_the_threshold_divides_best() -> None:

@@ -15,6 +15,7 @@ from groundtune.errors import InputError
 from groundtune.evaluation.agreement import agreement, believed, cohen_kappa, keep, read_labels, require, spearman
 from groundtune.evaluation.compare import compare_systems
 from groundtune.evaluation.judge import RUBRICS, SCALES, Judge, judge_values, parse_score, read_rubric
+from groundtune.prompt_files import own_path
 from groundtune.records import Completion, Example, Generation, Message
 from groundtune.workspace import Workspace
 
@@ -57,7 +58,7 @@ def test_our_rubrics_have_places_and_scales(name: str, tmp_path: Path) -> None:
         "answer_a": "XA",
         "answer_b": "XB",
     }
-    asked = rubric.prompt.messages(row)
+    asked = rubric.prompt.messages(**row)
     assert [m.role for m in asked] == ["system", "user"]
     assert "Q {answer}?" in asked[1].content  # braces of a question are not filled in
     assert "{question}" not in asked[1].content
@@ -72,13 +73,25 @@ def test_a_rubric_of_your_own(tmp_path: Path) -> None:
     for text, said in (
         ("scale: 1-9\n[user]\nx", "scale '1-9'"),
         ("scale: 1-5\n[user]\n{question}", "{answer}"),
-        ("scale: 1-5", "no text"),
+        ("scale: 1-5", "holds no turn"),
     ):
         (tmp_path / "bad.txt").write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=said.replace("{", r"\{").replace("}", r"\}")):
             read_rubric("bad.txt", tmp_path)
     with pytest.raises(InputError, match="no rubric 'strict'"):
         read_rubric("strict", tmp_path)
+
+
+def test_a_projects_own_wording_of_a_rubric_comes_first(tmp_path: Path) -> None:
+    shipped = read_rubric("correct", tmp_path)
+    own = own_path(tmp_path, "judge_correct")
+    own.parent.mkdir()
+    own.write_text(shipped.prompt.text("mine").replace("grade answers", "grade replies"), encoding="utf-8")
+    mine = read_rubric("correct", tmp_path)
+    assert mine.scale == shipped.scale and mine.signature != shipped.signature and mine.prompt.path == own
+    own.write_text(own.read_text(encoding="utf-8").replace("scale: yes-no\n", ""), encoding="utf-8")
+    with pytest.raises(InputError, match="no setting before the first turn"):
+        read_rubric("correct", tmp_path)
 
 
 class Answering:

@@ -11,9 +11,9 @@ from groundtune.dataset.examples import write_examples
 from groundtune.dataset.prompts import ABSTENTION
 from groundtune.errors import ConfigError, InputError, UnknownNameError
 from groundtune.methods._prompt_choice import SYSTEM_OF, ChoiceOptions, choose_prompt
-from groundtune.methods._prompt_files import own_path, prompt_names, read_prompt_file
 from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system
+from groundtune.prompt_files import own_path, prompt_names, read_prompt_file
 from groundtune.records import Chunk, Example, Message, Passage
 from groundtune.retrieval.retriever import Hit
 from groundtune.system import as_messages

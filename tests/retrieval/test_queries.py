@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from groundtune.methods._prompt_files import prompt_names
+from groundtune.prompt_files import prompt_names
 from groundtune.retrieval.queries import PROMPTS, TOKENS, clean_queries, further_queries
 
 

@@ -207,4 +207,3 @@ def test_many_clients(server: tuple[str, psutil.Process]) -> None:
     assert process.num_threads() <= threads + 4
     assert max(seen.health_seconds) < HEALTH_SECONDS, sorted(seen.health_seconds)[-5:]
     assert {(kind, q): alone(url, kind, q) for kind, q in same} == same
-

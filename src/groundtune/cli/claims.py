@@ -93,7 +93,7 @@ def run_claims(setup: Setup, names: tuple[str, ...], *, quiet: bool) -> dict[str
             bar(0, len(verdicts) + 2, "search")
             context, by_claim = _searched(setup, train, tested, [c.text for c in [*train, *tested]])
             bar(1, len(verdicts) + 2, "HyDE")
-            made_up = write_passages(setup.backend(), [c.text for c in [*train, *tested]])
+            made_up = write_passages(setup.backend(), [c.text for c in [*train, *tested]], setup.workspace.root)
             imagined, by_passage = _searched(setup, train, tested, made_up)
             from groundtune.evaluation.claims import near
 
@@ -139,7 +139,7 @@ def _verdicts(setup: Setup, names: tuple[str, ...], tested: Sequence[Claim]) -> 
             continue
         backend = setup.backend() if name == "prompt" else backend_of(setup, name)
         label = setup.config.model if name == "prompt" else name
-        out.append(ModelVerdict(label, backend, max_tokens=setup.config.claims.max_tokens))
+        out.append(ModelVerdict(label, backend, setup.workspace.root, max_tokens=setup.config.claims.max_tokens))
     return out
 
 

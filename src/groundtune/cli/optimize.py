@@ -244,7 +244,7 @@ def _write(setup: Setup, file: Path, result: dict[str, Any]) -> str | None:
     """Write what is better into the config file, and instructions into the project's prompts; returns what was written."""
     from groundtune.cli._settings_text import write_settings
     from groundtune.evaluation.search_space import PROMPT, in_file
-    from groundtune.methods._prompt_files import literal, own_path
+    from groundtune.prompt_files import literal, own_path
 
     if not result["recommendation"]["adopt"]:
         return None

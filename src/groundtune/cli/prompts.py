@@ -32,7 +32,7 @@ def prompts(
     from rich.markup import escape
 
     from groundtune.errors import InputError, UnknownNameError
-    from groundtune.methods._prompt_files import SHIPPED, own_path, prompt_names, read_prompt_file, rows
+    from groundtune.prompt_files import SHIPPED, own_path, prompt_names, read_prompt_file, rows
 
     if not project.is_dir():
         raise InputError(f"no folder {project}", expected="a project folder", next_step="name another with --project")

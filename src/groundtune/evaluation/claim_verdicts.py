@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from groundtune.dataset.prompts import abstains, numbered
 from groundtune.evaluation.claims import Evidence
-from groundtune.evaluation.prompt_files import PromptFile, shipped
+from groundtune.prompt_files import read_prompt_file
 from groundtune.records import Generation
 
 _VERDICT = re.compile(
@@ -43,18 +44,20 @@ class ModelVerdict:
     Args:
         name: as in tables.
         backend: what generates.
+        root: the project, whose own wording of the prompts comes first.
         max_tokens: most tokens of a reply.
     """
 
-    def __init__(self, name: str, backend: Backend, *, max_tokens: int = 8) -> None:
+    def __init__(self, name: str, backend: Backend, root: Path, *, max_tokens: int = 8) -> None:
         self.name, self._backend, self._max_tokens = name, backend, max_tokens
-        self._closed, self._open = shipped("claim_closed_book"), shipped("claim_with_evidence")
+        self._closed = read_prompt_file(root, "claim_closed_book")
+        self._open = read_prompt_file(root, "claim_with_evidence")
 
     def judge(self, claims: Sequence[str], evidence: Sequence[Sequence[Evidence]] | None) -> list[tuple[str, bool]]:
         """(label, whether it was understood) of each claim."""
-        prompt: PromptFile = self._closed if evidence is None else self._open
+        prompt = self._closed if evidence is None else self._open
         shown = [""] * len(claims) if evidence is None else [_passages(found) for found in evidence]
-        asked = [prompt.messages({"claim": c, "evidence": e}) for c, e in zip(claims, shown, strict=True)]
+        asked = [prompt.messages(claim=c, evidence=e) for c, e in zip(claims, shown, strict=True)]
         return [parse_verdict(g.text) for g in self._backend.generate_batch(asked, max_tokens=self._max_tokens)]
 
 
@@ -62,8 +65,8 @@ def _passages(found: Sequence[Evidence]) -> str:
     return "\n\n".join(numbered(n, e.document, e.page, e.text) for n, e in enumerate(found, 1))
 
 
-def write_passages(backend: Backend, claims: Sequence[str], *, max_tokens: int = 64) -> list[str]:
+def write_passages(backend: Backend, claims: Sequence[str], root: Path, *, max_tokens: int = 64) -> list[str]:
     """A made-up passage about each claim, to search with; the claim itself where the model writes nothing."""
-    prompt = shipped("claim_hyde")
-    written = backend.generate_batch([prompt.messages({"claim": c}) for c in claims], max_tokens=max_tokens)
+    prompt = read_prompt_file(root, "claim_hyde")
+    written = backend.generate_batch([prompt.messages(claim=c) for c in claims], max_tokens=max_tokens)
     return [g.text.strip() or claim for g, claim in zip(written, claims, strict=True)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from groundtune.errors import InputError
-from groundtune.evaluation.prompt_files import SHIPPED, PromptFile, read_prompt
+from groundtune.prompt_files import PromptFile, parse_prompt, read_prompt_file
 from groundtune.records import Completion, Example, Generation
 from groundtune.workspace import digest
 
@@ -73,16 +73,16 @@ class Rubric:
 
 
 def read_rubric(name: str, root: Path) -> Rubric:
-    """One of ours by name, or a file, relative to the project.
+    """One of ours by name (or the project's ``prompts/judge_NAME.txt``), or a file, relative to the project.
 
     Raises:
         InputError: no such rubric, no ``scale:`` line, or a place that is missing in it.
     """
-    path = SHIPPED / f"judge_{name}.txt" if name in RUBRICS else root / Path(name).expanduser()
-    if not path.is_file():
+    path = root / Path(name).expanduser()
+    if name not in RUBRICS and not path.is_file():
         raise InputError(f"no rubric {name!r}", expected=f"{', '.join(RUBRICS)}, or a file", next_step="judge.rubric")
-    prompt = read_prompt(path)
-    scale = prompt.settings.get("scale", "")
+    prompt = read_prompt_file(root, f"judge_{name}") if name in RUBRICS else parse_prompt(path)
+    path, scale = prompt.path, prompt.settings.get("scale", "")
     if scale not in SCALES:
         raise InputError(f"{path}: scale {scale!r}", expected=f"a line `scale: ` and one of {', '.join(SCALES)}")
     missing = sorted(_NEEDED[scale] - prompt.places)
@@ -145,7 +145,7 @@ class Judge:
 
     def _asked(self, rows: Sequence[Mapping[str, str]]) -> list[str | None]:
         empty = {"reference": "", "sources": ""}
-        prompts = [self.rubric.prompt.messages({**empty, **row}) for row in rows]
+        prompts = [self.rubric.prompt.messages((), **{**empty, **row}) for row in rows]
         written = self._backend.generate_batch(prompts, max_tokens=self._max_tokens)
         return [parse_score(g.text, self.rubric.scale) for g in written]
 

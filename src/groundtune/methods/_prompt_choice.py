@@ -22,12 +22,12 @@ from groundtune.errors import ConfigError, UnknownNameError
 from groundtune.methods._context import find
 from groundtune.methods._gain import Gain, gain
 from groundtune.methods._hard_prompts import INSTRUCTIONS
-from groundtune.methods._prompt_files import PromptFile, literal, own_path, read_prompt_file
 from groundtune.methods._prompt_search import FIRST
 from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system
 from groundtune.methods.hard_prompt import Options, divide
 from groundtune.metrics import token_f1
+from groundtune.prompt_files import PromptFile, literal, own_path, read_prompt_file
 from groundtune.records import Example
 from groundtune.system import as_messages
 

@@ -16,10 +16,10 @@ from typing import Any
 from groundtune.config import Config, IndexConfig
 from groundtune.errors import GroundtuneError
 from groundtune.ingest.ingest import read_result, read_sections
-from groundtune.methods._prompt_files import literal, prompt_names
 from groundtune.methods._search import search
 from groundtune.methods._setup import Setup
 from groundtune.methods._systems import build_system, check_system
+from groundtune.prompt_files import literal, prompt_names
 from groundtune.records import Completion, Message
 from groundtune.retrieval.embedding import identity, open_embedder
 from groundtune.retrieval.index import build_index

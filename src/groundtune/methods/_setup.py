@@ -13,7 +13,7 @@ from groundtune.config import Config
 from groundtune.dataset.examples import read_examples
 from groundtune.dataset.prompts import abstains, closed_book
 from groundtune.methods._guards import guarded_retriever
-from groundtune.methods._prompt_files import PromptFile, read_prompt_file
+from groundtune.prompt_files import PromptFile, read_prompt_file
 from groundtune.records import Chunk, Completion, Example, Generation, Message
 from groundtune.retrieval.calibrated import stored
 from groundtune.retrieval.embedding import embedder_of_index

@@ -17,10 +17,10 @@ from groundtune.dataset.render import render_prompt
 from groundtune.generation.engine import Piece
 from groundtune.generation.sampling import Sampling
 from groundtune.generation.writing import Token
-from groundtune.methods._prompt_files import FOLDER
 from groundtune.methods._setup import Backend, SamplingBackend, Setup
 from groundtune.methods._systems import build_system
 from groundtune.nn.adapters.files import read_adapter
+from groundtune.prompt_files import FOLDER
 from groundtune.records import Generation, Message, Usage
 from groundtune.serving.catalog import Model
 from groundtune.serving.generating.engines import AnyWriting, Engines

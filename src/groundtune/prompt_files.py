@@ -3,15 +3,15 @@
 A file has turns, each behind a line ``[system]``, ``[user]`` or ``[assistant]``; lines that begin with ``#`` before the
 first are a note to the reader. ``{question}`` and the like are filled in; ``{{question}}`` stands for itself, and other
 braces are left as they are. ``prompts/NAME.txt`` beside ``groundtune.yaml`` comes before the one that ships with
-groundtune. ``{x}`` is the question too and a last ``{y}`` the answer's place, as hard prompt templates are written:
-``Translate the English sentence '{x}' into German: {y}``. Leaves out how good a prompt is (``_prompt_choice``).
+groundtune. A line ``key: value`` before the first turn says how the reply is read (of a judge: ``scale: yes-no``). ``{x}`` is the question too and a last ``{y}`` the answer's place, as hard prompt templates are written:
+``Translate the English sentence '{x}' into German: {y}``. Leaves out how good a prompt is (``methods._prompt_choice``).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +19,12 @@ from groundtune.errors import InputError, UnknownNameError
 from groundtune.records import Message, Role
 
 #: the prompts that ship with groundtune
-SHIPPED = Path(__file__).parent.parent / "prompts"
+SHIPPED = Path(__file__).parent / "prompts"
 #: the project's own, beside groundtune.yaml
 FOLDER = "prompts"
 _TURN = re.compile(r"\[(\w+)\][ \t]*")
 _ROLES = ("system", "user", "assistant")
+_SETTING = re.compile(r"([a-z_]+):[ \t]+(\S.*)")
 _PLACE = re.compile(r"\{\{([a-z_]+)\}\}|\{([a-z_]+)\}")
 #: how hard prompt templates call the question
 _SHORT = {"x": "question"}
@@ -37,11 +38,13 @@ class PromptFile:
         name: without ``.txt``.
         path: where it was read.
         turns: (role, text with places); the last is the user's.
+        settings: of the lines ``key: value`` before the first turn.
     """
 
     name: str
     path: Path
     turns: tuple[tuple[str, str], ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def messages(self, shots: Sequence[Mapping[str, str]] = (), **values: str) -> list[Message]:
         """The prompt with its places filled in; a turn without text is left out.
@@ -69,6 +72,7 @@ class PromptFile:
     def text(self, note: str = "") -> str:
         """The prompt as a file holds it, below a note."""
         head = "".join(f"# {line}\n" for line in note.splitlines())
+        head += "".join(f"{key}: {value}\n" for key, value in self.settings.items())
         return head + "".join(f"[{role}]\n{text}\n" for role, text in self.turns)
 
 
@@ -114,6 +118,11 @@ def read_prompt_file(root: Path, name: str) -> PromptFile:
         return shipped
     own = parse_prompt(path)
     _check_places(own, shipped.places)
+    if dict(own.settings).keys() != dict(shipped.settings).keys():
+        head = ", ".join(f"{key}: {value}" for key, value in shipped.settings.items())
+        raise InputError(
+            f"{path}: {', '.join(own.settings) or 'no setting'} before the first turn", expected=head or "none"
+        )
     return own
 
 
@@ -126,14 +135,18 @@ def parse_prompt(path: Path) -> PromptFile:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}", expected="a text file in UTF-8") from None
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise InputError(f"{path}: cannot be read: {reason}", expected="a text file in UTF-8") from None
     turns: list[tuple[str, list[str]]] = []
+    settings: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         found = _TURN.fullmatch(line)
         if found and found[1].lower() in _ROLES:
             turns.append((found[1].lower(), []))
         elif turns:
             turns[-1][1].append(line)
+        elif setting := _SETTING.fullmatch(line):
+            settings[setting[1]] = setting[2].strip()
         elif line.strip() and not line.startswith("#"):
             raise InputError(
                 f"{path}:{number}: {line[:60]!r} before the first turn",
@@ -143,11 +156,11 @@ def parse_prompt(path: Path) -> PromptFile:
         raise InputError(
             f"{path}: {'ends with the turn [' + turns[-1][0] + ']' if turns else 'holds no turn'}",
             expected="turns behind the lines [system], [user] and [assistant], the last of them [user]",
-            next_step=f"groundtune prompts --copy {path.stem}, in another folder, shows one that works",
+            next_step=f"groundtune prompts --copy {path.stem if path.stem in prompt_names() else 'closed_book'}, in another folder, shows one that works",
         )
     *before, (role, asked) = [(role, "\n".join(found).strip("\n")) for role, found in turns]
     asked = asked.removesuffix("{y}").rstrip() if asked.endswith("{y}") else asked
-    return PromptFile(path.stem, path, (*before, (role, asked)))
+    return PromptFile(path.stem, path, (*before, (role, asked)), settings)
 
 
 def _check_places(own: PromptFile, wanted: set[str]) -> None:
