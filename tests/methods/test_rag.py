@@ -10,13 +10,16 @@ import pytest
 
 from groundtune.backends.echo import EchoBackend
 from groundtune.config import Config, RetrievalConfig
+from groundtune.methods._context import render_context, select_context
 from groundtune.methods._setup import Setup
+from groundtune.methods._systems import build_system
 from groundtune.methods.baseline import Baseline
-from groundtune.methods.rag import build, render_context, select_context
+from groundtune.methods.rag import build
 from groundtune.records import Chunk, Generation, Message
 from groundtune.retrieval.retriever import Hit, Sentence, rank_sentences
 from groundtune.system import as_messages
 from groundtune.workspace import Workspace
+from scripted import scripted_setup
 
 
 def hit(number: int, score: float, *sentences: tuple[str, float], page: int | None = None) -> Hit:
@@ -221,3 +224,17 @@ def test_a_heading_is_no_answer_unless_it_is_all_there_is() -> None:
     page = hit(1, 0.5, ("Annual leave", 0.9), ("Staff receive 27 days.", 0.6), ("Zone 4", 0.5), ("| row | no end", 0.4))
     assert [s.text for s in rank_sentences([page])] == ["Staff receive 27 days.", "Zone 4", "| row | no end"]
     assert [s.text for s in rank_sentences([hit(2, 0.5, ("Annual leave", 0.9))])] == ["Annual leave"]
+
+
+@pytest.mark.parametrize("name", ["rag", "chain_of_thought+rag", "self_consistency+rag", "directional_stimulus+rag", "demonstrate_search_predict"])  # fmt: skip
+def test_a_question_that_is_refused_is_put_to_no_model(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup, backend = scripted_setup(tmp_path, ["Answer: 48 crowns"])
+    monkeypatch.setattr(setup.retriever, "refuses", lambda question, hits: "moon" in question, raising=False)
+    setup.config = setup.config.model_copy(update={"answer": setup.config.answer.model_copy(update={"hops": 1})})
+    asked = [as_messages("How far is the moon?"), as_messages("What does a yearly card cost?")]
+    refused, answered = build_system(name, setup).answer_batch(asked)
+    assert refused.abstained and not refused.sources and not refused.usage.completion_tokens
+    assert answered.text == "48 crowns" or "48 crowns" in answered.text
+    assert backend.prompts and not any("moon?" in prompt[-1].content for prompt in backend.prompts)

@@ -53,6 +53,11 @@ class Asked:
     prompts: list[list[Message]]
     contexts: list[Context]
 
+    @property
+    def open(self) -> list[int]:
+        """Numbers of the questions that are put to the model: not of those that the retriever refuses."""
+        return [n for n in range(len(self.prompts)) if not (self.contexts and self.contexts[n].refused)]
+
 
 def ask_to_reason(setup: Setup, backend: Backend, questions: Sequence[str], *, search: bool) -> Asked:
     """The prompts of ``chain_of_thought``, over passages where it searches."""

@@ -14,7 +14,7 @@ from groundtune.dataset.prompts import abstains
 from groundtune.methods._context import answered
 from groundtune.methods._reasoning import ask_to_reason, extract_answer
 from groundtune.methods._setup import Setup
-from groundtune.records import Completion, Message
+from groundtune.records import Completion, Generation, Message
 from groundtune.system import System, question_of
 
 #: what must be made first
@@ -42,9 +42,12 @@ class ChainOfThought:
     def answer_batch(self, conversations: Sequence[Sequence[Message]]) -> list[Completion]:
         """Many answers; the reasoning is their transcript."""
         asked = ask_to_reason(self._setup, self._backend, [question_of(c) for c in conversations], search=self._search)
-        written = self._backend.generate_batch(asked.prompts, max_tokens=self._setup.config.answer.reasoning_tokens)
+        prompts, tokens = [asked.prompts[n] for n in asked.open], self._setup.config.answer.reasoning_tokens
+        written = self._backend.generate_batch(prompts, max_tokens=tokens) if prompts else []
+        by_number = dict(zip(asked.open, written, strict=True))
         out = []
-        for number, generation in enumerate(written):
+        for number in range(len(asked.prompts)):
+            generation = by_number.get(number, Generation(""))
             text = extract_answer(generation.text)
             if asked.contexts:
                 made = answered(self._setup, asked.contexts[number], text, generation)

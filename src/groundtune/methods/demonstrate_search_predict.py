@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from groundtune.methods._context import Context, answered, find, merged, together
+from groundtune.methods._context import Context, answered, find, merged, together, unless_refused
 from groundtune.methods._setup import Setup
 from groundtune.records import Completion, Message, Usage
 from groundtune.retrieval.queries import TOKENS, clean_queries
@@ -71,8 +71,12 @@ class DemonstrateSearchPredict:
         for _ in range(self._setup.config.answer.hops - 1):
             self._hop(questions, seen, used, queries)
         contexts = [merged(q, found) for q, found in zip(questions, seen, strict=True)]
-        prompts = [self._prompt(context) for context in contexts]
-        written = self._backend.generate_batch(prompts, max_tokens=self._setup.config.answer.max_tokens)
+        written = unless_refused(
+            contexts,
+            lambda asked: self._backend.generate_batch(
+                [self._prompt(context) for context in asked], max_tokens=self._setup.config.answer.max_tokens
+            ),
+        )
         return [
             replace(
                 answered(self._setup, context, g.text, g, usage=together([*usages, g.usage])),

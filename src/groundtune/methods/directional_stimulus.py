@@ -15,10 +15,10 @@ from dataclasses import replace
 
 from groundtune.dataset.prompts import abstains
 from groundtune.dataset.reading import STOP_WORDS
-from groundtune.methods._context import answered, find
+from groundtune.methods._context import Context, all_answered, find, unless_refused
 from groundtune.methods._setup import Setup
 from groundtune.methods.few_shot_nearest import Nearest
-from groundtune.records import Completion, Example, Message
+from groundtune.records import Completion, Example, Generation, Message
 from groundtune.retrieval.retriever import names_in
 from groundtune.system import System, question_of
 
@@ -142,16 +142,16 @@ class DirectionalStimulus:
             ]
         prompt = self._setup.prompt("directional_stimulus_with_passages")
         contexts = find(self._setup, self._backend, questions)
-        hints = [self._policy.hint(c.question, [s.text for s in c.sentences]) for c in contexts]
-        asked = [
-            prompt.messages(question=c.question, passages=c.text, hint=h or "none")
-            for c, h in zip(contexts, hints, strict=True)
-        ]
-        written = self._backend.generate_batch(asked, max_tokens=tokens)
-        return [
-            replace(answered(self._setup, c, g.text, g), transcript=f"hint: {h}")
-            for c, g, h in zip(contexts, written, hints, strict=True)
-        ]
+
+        def hint(context: Context) -> str:
+            return self._policy.hint(context.question, [s.text for s in context.sentences])
+
+        def generate(asked: list[Context]) -> list[Generation]:
+            prompts = [prompt.messages(question=c.question, passages=c.text, hint=hint(c) or "none") for c in asked]
+            return self._backend.generate_batch(prompts, max_tokens=tokens)
+
+        made = all_answered(self._setup, contexts, unless_refused(contexts, generate))
+        return [replace(m, transcript=f"hint: {hint(c)}") for c, m in zip(contexts, made, strict=True)]
 
 
 def build(setup: Setup) -> System:

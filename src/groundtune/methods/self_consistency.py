@@ -60,14 +60,13 @@ class SelfConsistency:
         questions, own = [question_of(c) for c in conversations], self._setup.config.answer
         asked = ask_to_reason(self._setup, self._backend, questions, search=self._search)
         seeds = [self._setup.config.seed * own.samples + n for n in range(own.samples)]
+        prompts = [asked.prompts[n] for n in asked.open for _ in seeds]
         written = self._backend.sample_batch(
-            [prompt for prompt in asked.prompts for _ in seeds],
-            temperature=own.temperature,
-            seeds=seeds * len(questions),
-            max_tokens=own.reasoning_tokens,
+            prompts, seeds=seeds * len(asked.open), temperature=own.temperature, max_tokens=own.reasoning_tokens
         )
-        groups = [written[n : n + len(seeds)] for n in range(0, len(written), len(seeds))]
-        return [self._voted(asked.contexts[n] if asked.contexts else None, group) for n, group in enumerate(groups)]
+        groups = iter([written[n : n + len(seeds)] for n in range(0, len(written), len(seeds))])
+        contexts: Sequence[Context | None] = asked.contexts or [None] * len(questions)
+        return [answered(self._setup, c, "") if c and c.refused else self._voted(c, next(groups)) for c in contexts]
 
     def _voted(self, context: Context | None, drawn: Sequence[Generation]) -> Completion:
         answers = [extract_answer(g.text) for g in drawn]

@@ -12,7 +12,7 @@ from typing import Any
 
 from groundtune.dataset.prompts import numbered, with_passages
 from groundtune.dataset.reading import sentences
-from groundtune.methods.rag import SENTENCES, SENTENCES_BUNDLED
+from groundtune.methods._context import SENTENCES, SENTENCES_BUNDLED
 from groundtune.nn.checkpoints import BUNDLED_FOLDER, model_path
 from groundtune.records import Message
 from groundtune.retrieval.embedding import open_embedder
