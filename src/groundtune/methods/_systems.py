@@ -13,14 +13,15 @@ from groundtune.system import System
 
 
 def check_system(name: str) -> None:
-    """See that a System of that name can be built, before anything is made for it.
+    """See that a System of that name can be built, before anything is made for it. Imports that method and no other.
 
     Raises:
         UnknownNameError: no such system.
     """
     base, plus, layer = name.partition("+")
-    known = [n for n in registry.names("methods") if _has(n, "build", "attach")]
-    if base not in known or (plus and (layer != "rag" or not _has(base, "backend", "attach", "build_with_rag"))):
+    layered = not plus or (layer == "rag" and _has(base, "backend", "attach", "build_with_rag"))
+    if not (layered and _has(base, "build", "attach")):
+        known = [n for n in registry.names("methods") if _has(n, "build", "attach")]
         raise UnknownNameError("system", name, [*known, "tuned+rag"])
 
 
@@ -46,6 +47,8 @@ def untrained_systems(made: Callable[[str], bool]) -> list[str]:
 
 
 def _has(name: str, *parts: str) -> bool:
+    if name not in registry.names("methods"):
+        return False
     module = registry.get("methods", name)
     return any(hasattr(module, part) for part in parts)
 
