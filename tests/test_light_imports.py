@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from groundtune import registry
 from sample_project import command, environment
 
 HEAVY = ("torch", "transformers", "lancedb", "fastapi", "numpy", "pyarrow", "sklearn")
@@ -56,3 +57,22 @@ def test_help_is_there_at_once() -> None:
 def test_light_commands_need_no_torch(arguments: tuple[str, ...]) -> None:
     code = HELP.replace('["groundtune", "--help"]', repr(["groundtune", *arguments]))
     assert "torch" not in loaded(code)
+
+
+def test_systems_are_told_apart_without_importing_the_training_libraries() -> None:
+    code = (
+        "from groundtune.methods._systems import check_system, untrained_systems\n"
+        "from groundtune.methods._tuning import training_methods\n"
+        "check_system('rag'); check_system('lora+rag'); assert 'lora' in training_methods()\n"
+        "assert 'chain_of_thought+rag' in untrained_systems(lambda part: True)\n"
+    )
+    assert loaded(code) in ("[]", "['numpy']")
+
+
+def test_what_a_module_is_read_to_define_is_what_it_defines() -> None:
+    parts = ("attach", "tune", "build", "build_with_rag", "backend", "NEEDS", "Options", "DESCRIPTION", "MERGES")
+    for name in registry.names("methods"):
+        module = registry.get("methods", name)
+        for part in parts:
+            assert registry.has("methods", name, part) == hasattr(module, part), (name, part)
+    assert not registry.has("methods", "nothing", "build")

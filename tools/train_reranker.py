@@ -4,8 +4,8 @@ python tools/train_reranker.py work/mined.jsonl work/reranker [--minutes 50]   g
 python tools/train_reranker.py work/mined.jsonl work/reranker --pack src/groundtune/retrieval/rerankers/cross_encoder.safetensors
 
 A low-rank change (LoRA, Hu et al. 2021) of the linear layers of the upper four of six blocks, and the head. Loss: cross-entropy of the positive among
-itself and three BM25 negatives (localized contrastive estimation, Gao et al., ECIR 2021). Learning rate: warm-up, then linear to zero over the minutes given. Every 100 steps and at the end the mean
-reciprocal rank over 80 validation questions with up to 4 negatives each is printed; the best weights are kept.
+itself and three BM25 negatives (localized contrastive estimation, Gao et al., ECIR 2021). Learning rate: warm-up, then linear to zero over the minutes given. Every 250 steps and at the end the mean
+reciprocal rank over 200 validation questions with up to 4 negatives each is printed; the best weights are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from groundtune.retrieval.embedders.minilm import model_folder
 from groundtune.retrieval.rerankers._joint import JointScorer, batch
 
 RANK, RATE, HEAD_RATE, WARM_UP = 32, 4e-4, 1e-2, 40
-NEGATIVES, QUESTIONS, VALIDATED, EVERY = 3, 4, 80, 100
+NEGATIVES, QUESTIONS, VALIDATED, EVERY = 3, 4, 200, 250
 #: word pieces of a passage while training; longer ones are read whole when scored
 PASSAGE_TOKENS = 90
 LAYERS = ["query", "key", "value", "dense"]
@@ -80,9 +80,9 @@ def validated(scorer: JointScorer, pieces: Pieces, rows: list[dict[str, Any]]) -
     return total / len(rows)
 
 
-def train(mined: Path, folder: Path, minutes: float, seed: int) -> None:
+def train(mined: Path, folder: Path, minutes: float, seed: int, threads: int) -> None:
     torch.manual_seed(seed)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     rows = [json.loads(line) for line in mined.read_text(encoding="utf-8").splitlines()]
     rng = random.Random(seed)
     validation = [r for r in rows if r["part"] == "validation"]
@@ -159,12 +159,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--pack", type=Path)
     given = parser.parse_args()
     if given.pack:
         pack(given.folder, given.pack)
     else:
-        train(given.mined, given.folder, given.minutes, given.seed)
+        train(given.mined, given.folder, given.minutes, given.seed, given.threads)
 
 
 if __name__ == "__main__":

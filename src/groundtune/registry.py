@@ -63,13 +63,37 @@ def summary(kind: str, name: str) -> str:
     Raises:
         UnknownNameError: no such kind or name.
     """
-    if name in _own(kind):
-        package = importlib.import_module(PACKAGES[kind])
-        source = (Path(package.__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
-        text = ast.get_docstring(ast.parse(source))
-    else:
-        text = get(kind, name).__doc__
+    text = ast.get_docstring(_tree(kind, name)) if name in _own(kind) else get(kind, name).__doc__
     return (text or "").strip().partition("\n")[0]
+
+
+@cache
+def has(kind: str, name: str, *parts: str) -> bool:
+    """Whether a registered module defines one of these names at its top; our own modules are read, not imported.
+
+    False where nothing is registered under that name.
+
+    Raises:
+        UnknownNameError: no such kind.
+    """
+    if name not in _own(kind):
+        return name in _foreign(kind) and any(hasattr(get(kind, name), part) for part in parts)
+    defined: set[str] = set()
+    for node in _tree(kind, name).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            defined |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            defined |= {found.id for target in targets for found in ast.walk(target) if isinstance(found, ast.Name)}
+    return not defined.isdisjoint(parts)
+
+
+@cache
+def _tree(kind: str, name: str) -> ast.Module:
+    package = importlib.import_module(PACKAGES[kind])
+    return ast.parse((Path(package.__path__[0]) / f"{name}.py").read_text(encoding="utf-8"))
 
 
 @cache

@@ -151,10 +151,10 @@ def _attach(setup: Setup, config: Any) -> dict[str, Any]:
     from groundtune.plan.attach import METHODS
 
     out: dict[str, Any] = {}
-    for name in set(METHODS) & set(registry.names("methods")):
-        module: Any = registry.get("methods", name)
-        if not hasattr(module, "attach") or not hasattr(module, "Options"):
+    for name in METHODS:
+        if not (registry.has("methods", name, "attach") and registry.has("methods", name, "Options")):
             continue
+        module: Any = registry.get("methods", name)
         own = getattr(setup.config.tune, "options", {}) if setup.config.tune.method == name else {}
         out[name] = partial(module.attach, options=module.Options.model_validate(dict(own)), base="")
     return out

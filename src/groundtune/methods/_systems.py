@@ -13,15 +13,15 @@ from groundtune.system import System
 
 
 def check_system(name: str) -> None:
-    """See that a System of that name can be built, before anything is made for it. Imports that method and no other.
+    """See that a System of that name can be built, before anything is made for it. Imports none.
 
     Raises:
         UnknownNameError: no such system.
     """
     base, plus, layer = name.partition("+")
-    layered = not plus or (layer == "rag" and _has(base, "backend", "attach", "build_with_rag"))
-    if not (layered and _has(base, "build", "attach")):
-        known = [n for n in registry.names("methods") if _has(n, "build", "attach")]
+    layered = not plus or (layer == "rag" and registry.has("methods", base, "backend", "attach", "build_with_rag"))
+    if not (layered and registry.has("methods", base, "build", "attach")):
+        known = [n for n in registry.names("methods") if registry.has("methods", n, "build", "attach")]
         raise UnknownNameError("system", name, [*known, "tuned+rag"])
 
 
@@ -39,18 +39,10 @@ def untrained_systems(made: Callable[[str], bool]) -> list[str]:
     """
     out = []
     for name in registry.names("methods"):
-        module = registry.get("methods", name)
-        if hasattr(module, "NEEDS") and all(map(made, module.NEEDS)):
+        if registry.has("methods", name, "NEEDS") and all(map(made, registry.get("methods", name).NEEDS)):
             out.append(name)
-            out += [f"{name}+rag"] if hasattr(module, "build_with_rag") and made("index") else []
+            out += [f"{name}+rag"] if registry.has("methods", name, "build_with_rag") and made("index") else []
     return out
-
-
-def _has(name: str, *parts: str) -> bool:
-    if name not in registry.names("methods"):
-        return False
-    module = registry.get("methods", name)
-    return any(hasattr(module, part) for part in parts)
 
 
 def build_system(name: str, setup: Setup) -> System:

@@ -42,21 +42,17 @@ TRACKING = "tracking"
 
 def causal_methods() -> list[str]:
     """Names of the methods that go this path: those with ``attach``."""
-    return [name for name in registry.names("methods") if hasattr(registry.get("methods", name), "attach")]
+    return [name for name in registry.names("methods") if registry.has("methods", name, "attach")]
 
 
 def training_methods() -> list[str]:
     """Names of every method that changes weights or prompts by training: those above and those with ``tune``."""
-    return [
-        name
-        for name in registry.names("methods")
-        if any(hasattr(registry.get("methods", name), what) for what in ("attach", "tune"))
-    ]
+    return [name for name in registry.names("methods") if registry.has("methods", name, "attach", "tune")]
 
 
 def answers_closed_book(name: str) -> bool:
     """Whether what a method trains is a model that answers, which ``tuned`` can stand for."""
-    return hasattr(registry.get("methods", name), "attach")
+    return registry.has("methods", name, "attach")
 
 
 def artifact(name: str) -> str:
@@ -98,7 +94,7 @@ def options_of(module: ModuleType, config: TuneConfig) -> Any:
 
 def answers(name: str) -> bool:
     """Whether a trained method is a System: a model of masked words is none."""
-    return any(hasattr(registry.get("methods", name), what) for what in ("attach", "build"))
+    return registry.has("methods", name, "attach", "build")
 
 
 def check_method(name: str) -> ModuleType:

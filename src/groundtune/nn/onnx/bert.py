@@ -12,17 +12,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from groundtune.nn.onnx.graph import Graph
 
+T = TypeVar("T")
+R = TypeVar("R")
 States = np.ndarray[Any, np.dtype[np.float32]]
 #: tokens of a batch, padding included: enough for the matrices, and the activations stay in a core's cache
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 512
 
 
 def can_open(folder: Path) -> bool:
@@ -52,25 +58,40 @@ class Bert:
         self.width = int(settings["hidden_size"])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").partition(",")[0] or 0)
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside others it would crawl
+        options.intra_op_num_threads = options.inter_op_num_threads = 1  # batches run side by side, each on one core
         self._session = onnxruntime.InferenceSession(
             build(folder, settings, int8=int8), options, providers=["CPUExecutionProvider"]
         )
 
     def states(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, States]]:
         """(position, last hidden states (T, D)) of every row of token ids, in no particular order."""
-        for chosen in batches([len(row) for row in rows]):
-            width = max(len(rows[i]) for i in chosen)
-            ids_BT = np.zeros((len(chosen), width), dtype=np.int32)
-            mask_BT = np.zeros((len(chosen), width), dtype=np.int32)
-            for at, i in enumerate(chosen):
-                ids_BT[at, : len(rows[i])] = rows[i]
-                mask_BT[at, : len(rows[i])] = 1
-            (states_BTD,) = self._session.run(None, {"ids": ids_BT, "mask": mask_BT})
+        todo = list(batches([len(row) for row in rows]))
+        run = partial(self._batch, rows)
+        for chosen, states_BTD in side_by_side(run, todo) if len(todo) > 1 else map(run, todo):
             for at, i in enumerate(chosen):
                 yield i, states_BTD[at, : len(rows[i])]
+
+    def _batch(self, rows: Sequence[Sequence[int]], chosen: list[int]) -> tuple[list[int], States]:
+        width = max(len(rows[i]) for i in chosen)
+        ids_BT = np.zeros((len(chosen), width), dtype=np.int32)
+        mask_BT = np.zeros((len(chosen), width), dtype=np.int32)
+        for at, i in enumerate(chosen):
+            ids_BT[at, : len(rows[i])] = rows[i]
+            mask_BT[at, : len(rows[i])] = 1
+        (states_BTD,) = self._session.run(None, {"ids": ids_BT, "mask": mask_BT})
+        return chosen, states_BTD
+
+
+def side_by_side(work: Callable[[T], R], todo: Iterable[T]) -> Iterator[R]:
+    """What work makes of each, in order, on as many threads as may compute; few wait to be taken."""
+    threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0) or os.cpu_count() or 1
+    left = iter(todo)
+    with ThreadPoolExecutor(threads, "encoder") as pool:
+        running = deque(pool.submit(work, one) for one in islice(left, 2 * threads))
+        while running:
+            made = running.popleft().result()
+            running.extend(pool.submit(work, one) for one in islice(left, 1))
+            yield made
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
