@@ -66,7 +66,7 @@ demo: $(VENV)/base
 	$(BIN)/groundtune demo demo
 
 test: $(VENV)/dev $(OPENAI) clients
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 prove: $(VENV)/dev $(OPENAI) clients
 	GROUNDTUNE_FUZZ=10000 GROUNDTUNE_PROVE=1 $(BIN)/python -m pytest -s -m slow

@@ -21,6 +21,16 @@ CONTEXT_TOKENS = 256
 pytest.register_assert_rewrite("loading")  # so that its assertions say what they saw, as those of test files do
 
 
+#: folders whose files take longest: they come first, so that no worker is left alone with one of them at the end
+_LONGEST = ("serving", "end_to_end", "cli", "contracts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; each file's tests stay together and in order."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in _LONGEST)
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> Any:
     """The bundled model's kind of tokenizer with 400 entries, learnt from a few hundred words."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -58,7 +58,9 @@ class Bert:
         self.width = int(settings["hidden_size"])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # batches run side by side, each on one core
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").partition(",")[0] or 0)
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside others it would crawl
         self._session = onnxruntime.InferenceSession(
             build(folder, settings, int8=int8), options, providers=["CPUExecutionProvider"]
         )
@@ -66,8 +68,7 @@ class Bert:
     def states(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, States]]:
         """(position, last hidden states (T, D)) of every row of token ids, in no particular order."""
         todo = list(batches([len(row) for row in rows]))
-        run = partial(self._batch, rows)
-        for chosen, states_BTD in side_by_side(run, todo) if len(todo) > 1 else map(run, todo):
+        for chosen, states_BTD in ahead(partial(self._batch, rows), todo):
             for at, i in enumerate(chosen):
                 yield i, states_BTD[at, : len(rows[i])]
 
@@ -82,12 +83,14 @@ class Bert:
         return chosen, states_BTD
 
 
-def side_by_side(work: Callable[[T], R], todo: Iterable[T]) -> Iterator[R]:
-    """What work makes of each, in order, on as many threads as may compute; few wait to be taken."""
-    threads = int(os.environ.get("OMP_NUM_THREADS", "").partition(",")[0] or 0) or os.cpu_count() or 1
+def ahead(work: Callable[[T], R], todo: Sequence[T]) -> Iterator[R]:
+    """What work makes of each, in order; the next two are under way while the caller is busy with one."""
+    if len(todo) < 2:
+        yield from map(work, todo)
+        return
     left = iter(todo)
-    with ThreadPoolExecutor(threads, "encoder") as pool:
-        running = deque(pool.submit(work, one) for one in islice(left, 2 * threads))
+    with ThreadPoolExecutor(1, "encoder") as pool:
+        running = deque(pool.submit(work, one) for one in islice(left, 2))
         while running:
             made = running.popleft().result()
             running.extend(pool.submit(work, one) for one in islice(left, 1))

@@ -8,12 +8,15 @@ very large ones an inverted file, which is built sooner (IVF, Jegou et al., TPAM
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +149,30 @@ def _connect(folder: Path) -> Any:
     return lancedb.connect(str(folder))
 
 
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The event loop on which vectors are searched: LanceDB's own calls go to one and back six times a search."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="lancedb", daemon=True).start()
+    return loop
+
+
+def _waited(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run_coroutine_threadsafe(work, _loop()).result()
+
+
+def _opened(folder: Path) -> dict[str, Any]:
+    """Both tables, for searches on that loop."""
+    import lancedb
+
+    async def opened() -> dict[str, Any]:
+        database = await lancedb.connect_async(str(folder))
+        return {name: await database.open_table(name) for name in ("chunks", "sentences")}
+
+    tables: dict[str, Any] = _waited(opened())
+    return tables
+
+
 def _schemas(dimensions: int) -> dict[str, Any]:
     import pyarrow as pa
 
@@ -258,6 +285,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         database = _connect(folder)
+        self._searched = _opened(folder)
         self._chunks: Any = database.open_table("chunks")
         self._sentences: Any = database.open_table("sentences")
         self._terms = Terms(folder)
@@ -327,14 +355,15 @@ class Store:
     def _near(
         self, name: str, column: str, vector: Any, k: int, document: str | None, where: Filter | None
     ) -> list[str]:
-        table = self._chunks if name == "chunks" else self._sentences
-        query = table.search(vector, vector_column_name=column).distance_type("cosine")
+        query = self._searched[name].query().nearest_to(vector).column(column).distance_type("cosine")
         kind, lists = self._indexed.get((name, column), ("", 0))
         if "hnsw" in kind.lower():
             query = query.nprobes(1).ef(max(_EF, 2 * k)).refine_factor(_REFINE)
         elif lists:
             query = query.nprobes(lists)
-        rows = self._where(query, document, where).select(["chunk_id", "_distance"]).limit(k).to_arrow()
+        found = both(None if document is None else of_document(document), where)
+        query = query.where(_sql(found)) if found else query  # the condition first, then the nearest
+        rows = _waited(query.select(["chunk_id", "_distance"]).limit(k).to_arrow())
         return list(dict.fromkeys(rows["chunk_id"].to_pylist()))
 
     @staticmethod
