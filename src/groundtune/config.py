@@ -78,7 +78,7 @@ class IndexConfig(_Part):
     approximate_from: int = Field(
         20_000,
         ge=0,
-        description="vectors of one kind from which search is approximate (at least 99 of 100 nearest are found); 0: never",
+        description="vectors of one kind from which search is approximate (at least 99 of 100 nearest are found); lance searches what fits into 256 MB exactly all the same; 0: never",
     )
 
 

@@ -255,7 +255,10 @@ def test_german_words_meet_by_stem_and_part(store: Any, options: Options, tmp_pa
     assert [i for i, _ in opened.text_search("Gebühren", 5)] == ["d1-0"]
 
 
-def test_an_approximate_index_finds_what_is_near(store: Any, options: Options, tmp_path: Path) -> None:
+def test_an_approximate_index_finds_what_is_near(
+    store: Any, options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("groundtune.retrieval.stores._held.MOST_BYTES", 1000 * 32 * 4)  # what LanceDB has in memory
     rng = np.random.default_rng(1)
     centres = rng.normal(size=(40, 32))
     vectors = (centres[rng.integers(0, 40, 3000)] + 0.7 * rng.normal(size=(3000, 32))).astype(np.float32)

@@ -11,7 +11,6 @@ Legend: B texts, T tokens, D width.
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from groundtune.nn.onnx.graph import Graph
+from groundtune.nn.onnx.session import open_session
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,19 +51,9 @@ class Bert:
     """
 
     def __init__(self, folder: Path, *, int8: bool = False) -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-        import onnxruntime
-
         settings: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.width = int(settings["hidden_size"])
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").partition(",")[0] or 0)
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside others it would crawl
-        self._session = onnxruntime.InferenceSession(
-            build(folder, settings, int8=int8), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(build(folder, settings, int8=int8))
 
     def states(self, rows: Sequence[Sequence[int]]) -> Iterator[tuple[int, States]]:
         """(position, last hidden states (T, D)) of every row of token ids, in no particular order."""

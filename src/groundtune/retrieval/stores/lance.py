@@ -1,8 +1,8 @@
 """LanceDB embedded: vectors and full text in one folder, no server; the folder may lie on object storage.
 
 Two tables: ``chunks`` (text, terms with a full-text index, one vector a chunk) and ``sentences`` (two vectors a sentence:
-alone, and with its headings in front). Vector search is exact (cosine) up to ``Options.approximate_from`` rows; larger
-tables get a graph over numbers of 8 bits whose best are scored again exactly (HNSW, Malkov and Yashunin, TPAMI 2020), and
+alone, and with its headings in front). Vector search is exact (cosine) and in memory as far as
+``_held.MOST_BYTES`` goes, else up to ``Options.approximate_from`` rows; larger tables get a graph over numbers of 8 bits whose best are scored again exactly (HNSW, Malkov and Yashunin, TPAMI 2020), and
 very large ones an inverted file, which is built sooner (IVF, Jegou et al., TPAMI 2011). Full text is BM25 over terms. Every change of a finished store is made in a copy.
 """
 
@@ -32,6 +32,7 @@ from groundtune.retrieval.stores._entry import (
     column_values,
     place_values,
 )
+from groundtune.retrieval.stores._held import Held, fits
 from groundtune.workspace import write_json
 
 __all__ = [
@@ -251,8 +252,8 @@ def _finish(folder: Path) -> None:
         if name == "chunks":
             words = FTS(base_tokenizer="whitespace", max_token_length=None, lower_case=False, stem=False, remove_stop_words=False, ascii_folding=False)  # fmt: skip
             table.create_index("terms", config=words)
-        if approximate_from and rows >= approximate_from:
-            for column in columns:
+        for column in columns if approximate_from and rows >= approximate_from else ():
+            if not fits(rows, table.schema.field(column).type.list_size):
                 lists: dict[str, Any] = {"distance_type": "cosine", "sample_rate": 64, "max_iterations": 20}
                 graph = HnswSq(num_partitions=1, **lists)
                 file = IvfFlat(num_partitions=math.isqrt(rows), **lists)
@@ -289,6 +290,8 @@ class Store:
         self._chunks: Any = database.open_table("chunks")
         self._sentences: Any = database.open_table("sentences")
         self._terms = Terms(folder)
+        self._columns: dict[tuple[str, str], Held | None] = {}
+        self._lock = threading.Lock()
         self._indexed = {
             (name, column): (
                 str(made.index_type),
@@ -355,16 +358,31 @@ class Store:
     def _near(
         self, name: str, column: str, vector: Any, k: int, document: str | None, where: Filter | None
     ) -> list[str]:
+        found = both(None if document is None else of_document(document), where)
+        held = None if found else self._held(name, column)
+        if held is not None:
+            return held.nearest(vector, k)
         query = self._searched[name].query().nearest_to(vector).column(column).distance_type("cosine")
         kind, lists = self._indexed.get((name, column), ("", 0))
         if "hnsw" in kind.lower():
             query = query.nprobes(1).ef(max(_EF, 2 * k)).refine_factor(_REFINE)
         elif lists:
             query = query.nprobes(lists)
-        found = both(None if document is None else of_document(document), where)
         query = query.where(_sql(found)) if found else query  # the condition first, then the nearest
         rows = _waited(query.select(["chunk_id", "_distance"]).limit(k).to_arrow())
         return list(dict.fromkeys(rows["chunk_id"].to_pylist()))
+
+    def _held(self, name: str, column: str) -> Held | None:
+        """The vectors of a column in memory, or None where it has an index or is too large."""
+        with self._lock:
+            if (name, column) not in self._columns:
+                table = self._chunks if name == "chunks" else self._sentences
+                size = table.schema.field(column).type.list_size
+                self._columns[name, column] = None
+                if (name, column) not in self._indexed and fits(table.count_rows(), size):
+                    rows = table.search().select(["chunk_id", column]).limit(None).to_arrow()
+                    self._columns[name, column] = Held(rows["chunk_id"].to_pylist(), _matrix(rows[column]))
+            return self._columns[name, column]
 
     @staticmethod
     def _where(query: Any, document: str | None, where: Filter | None) -> Any:

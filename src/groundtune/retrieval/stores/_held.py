@@ -1,0 +1,70 @@
+"""Vectors of one column in memory, searched exactly: up to some 100,000 of them quicker than a table or a graph.
+
+Many vectors are first scored in whole numbers of 8 bits, which reads a quarter of the memory; the best by far more than are
+asked for are then scored exactly. Leaves out conditions: what they are on is in the table. Legend: N rows, D dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from groundtune.nn.onnx.graph import Graph
+from groundtune.nn.onnx.session import open_session
+
+#: most memory of a column's vectors; larger columns are searched in their table
+MOST_BYTES = 256 << 20
+#: rows from which they are first scored in 8 bits, and how many of these are scored exactly for k that are wanted
+_ROUNDED_FROM, _AGAIN, _MORE = 8192, 8, 64
+
+
+def fits(rows: int, dimensions: int) -> bool:
+    """Whether so many vectors are held."""
+    return rows * dimensions * 4 <= MOST_BYTES
+
+
+class Held:
+    """The vectors of a column.
+
+    Args:
+        ids: of the chunk that each row belongs to.
+        vectors: float32, (N, D); need not be unit vectors.
+    """
+
+    def __init__(self, ids: Sequence[str], vectors: Any) -> None:
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._ids = np.array(ids, dtype=object)
+        self._unit_ND = np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+        self._rounded = _rounded_product(self._unit_ND) if len(ids) >= _ROUNDED_FROM else None
+
+    def nearest(self, vector: Any, k: int) -> list[str]:
+        """Ids of the ``k`` rows with the greatest cosine, greatest first; of equal ones the first row's; each id once."""
+        asked_D = np.asarray(vector, dtype=np.float32)
+        rows = np.arange(len(self._ids))
+        if self._rounded is not None:
+            (scores_1N,) = self._rounded.run(None, {"asked": asked_D[None]})
+            rows = _greatest(scores_1N[0], _AGAIN * k + _MORE)
+        scores = self._unit_ND[rows] @ asked_D if self._rounded is not None else self._unit_ND @ asked_D
+        best = _greatest(scores, k)
+        best = rows[best[np.argsort(-scores[best], kind="stable")[:k]]]
+        return list(dict.fromkeys(self._ids[best].tolist()))
+
+
+def _greatest(scores_N: Any, k: int) -> Any:
+    """Places of the ``k`` greatest scores and of those equal to the last of them, in order of place."""
+    if k >= len(scores_N):
+        return np.arange(len(scores_N))
+    return np.flatnonzero(scores_N >= np.partition(scores_N, len(scores_N) - k)[len(scores_N) - k])
+
+
+def _rounded_product(unit_ND: Any) -> Any:
+    """(1, D) to (1, N): every row's cosine in 8 bits, one scale a row."""
+    scales_N = np.maximum(np.abs(unit_ND).max(1), 1e-8) / 127
+    rounded_DN = np.clip(np.rint(unit_ND / scales_N[:, None]), -127, 127).astype(np.int8).T
+    graph = Graph()
+    inputs = ["asked", graph.weight("rows", rounded_DN), graph.weight("scales", scales_N.astype(np.float32))]
+    scores = graph.add("DynamicQuantizeMatMul", inputs, microsoft=True)
+    size, dimensions = unit_ND.shape
+    return open_session(graph.model([("asked", "float32", (1, dimensions))], scores, (1, size)))

@@ -1,0 +1,38 @@
+"""Vectors in memory: the nearest ones exactly, of few rows and of many, each chunk once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from groundtune.retrieval.stores import _held
+from groundtune.retrieval.stores._held import Held, fits
+
+
+@pytest.mark.parametrize("rows", [5, 300, 20_000])
+def test_the_nearest_are_the_nearest(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(rows, 96)).astype(np.float32) * rng.uniform(0.1, 9, size=(rows, 1)).astype(np.float32)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    held = Held([f"c{n}" for n in range(rows)], vectors)
+    assert (held._rounded is not None) == (rows >= _held._ROUNDED_FROM)
+    for asked in rng.normal(size=(50, 96)).astype(np.float32):
+        exact = [f"c{n}" for n in np.argsort(-(unit @ asked), kind="stable")[:10]]
+        assert held.nearest(asked, 10) == exact
+
+
+def test_a_chunk_is_named_once_and_of_equals_the_first_row_s() -> None:
+    vectors = np.eye(3, dtype=np.float32)[[0, 0, 1, 0, 2]]
+    held = Held(["a", "a", "b", "c", "d"], vectors)
+    assert held.nearest([1, 0, 0], 3) == ["a", "c"]
+    assert held.nearest([1, 0.5, 0.1], 2) == ["a"]
+    assert held.nearest([0.1, 0.5, 1], 99) == ["d", "b", "a", "c"]
+
+
+def test_nothing_and_zeros_are_searched_too() -> None:
+    assert Held([], np.zeros((0, 4), dtype=np.float32)).nearest([1, 0, 0, 0], 3) == []
+    assert Held(["z", "a"], np.array([[0, 0], [1, 1]], dtype=np.float32)).nearest([1, 0], 2) == ["a", "z"]
+
+
+def test_what_is_too_large_is_not_held() -> None:
+    assert fits(170_000, 384) and not fits(180_000, 384)
