@@ -19,6 +19,8 @@ from groundtune.cli.bench._search_rounds import PEERS
 
 #: length of the noise that a repeated unit vector gets, so that its cosine to the real one is about 0.86
 _NOISE = 0.6
+#: our other way: questions read by ``minilm_int8``, over the same vectors
+INT8 = "ours_int8"
 
 
 def query(
@@ -54,7 +56,7 @@ def query(
         curve: list[dict[str, Any]] = []
         found: dict[str, Any] = {}
         for size in sizes:
-            names = ["ours", *asked] if size == chunks else ["ours"]
+            names = ["ours", INT8, *asked] if size == chunks else ["ours"]
             report(len(curve), len(sizes), f"{size:,} chunks")
             figures = work.measure(size, names, rounds)
             curve.append(
@@ -66,7 +68,12 @@ def query(
     ours = {**found["ours"], "growth": curve, "workload": work.described(chunks, data)}
     shown = {name: found[name] for name in asked}
     metrics = ("p50_seconds", "p95_seconds", "peak_memory_bytes", "fill_seconds")
-    ratios = {peer: {m: round(ours[m] / shown[peer][m], 4) for m in metrics} for peer in asked}
+    beside = {
+        way: {peer: {m: round(found[way][m] / shown[peer][m], 4) for m in metrics} for peer in asked}
+        for way in ("ours", INT8)
+    }
+    ratios = beside["ours"]
+    ours["ways"] = {INT8: {**found[INT8], "ratios": beside[INT8]}}
     if svg:
         _draw(svg, curve, shown, chunks, machine())
     if json:
@@ -74,12 +81,14 @@ def query(
         return
     say(f"{chunks:,} chunks (vectors of {work.real:,} real ones with noise), {questions} questions, k {k}, {work.threads} threads")  # fmt: skip
     say(f"{'':<24}{'p50 ms':>9}{'p95 ms':>9}{'recall':>9}{'peak MB':>9}{'fill s':>9}")
-    for name, row in {"groundtune": ours, **shown}.items():
+    for name, row in {"groundtune": ours, "groundtune, minilm_int8": found[INT8], **shown}.items():
         say(_line(PEERS.get(name, name), row))
     for row in curve:
         say(_line(f"groundtune, {row['chunks']:,}", row))
-    for peer, ratio in ratios.items():
-        say(f"ours / {PEERS[peer]:<24}{ratio['p50_seconds']:.2f} x p50, {ratio['peak_memory_bytes']:.2f} x memory")
+    for way, of_peers in beside.items():
+        for peer, ratio in of_peers.items():
+            against = f"{way} / {PEERS[peer]}"
+            say(f"{against:<34}{ratio['p50_seconds']:.2f} x p50, {ratio['peak_memory_bytes']:.2f} x memory")
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
@@ -153,7 +162,7 @@ class _Work:
 
         return {
             "task": task,
-            "contestant": name,
+            "contestant": "ours:minilm_int8" if name == INT8 else name,
             "folder": str(self._folder / f"{name}-{size}"),
             "vectors": str(vectors),
             "approximate_from": IndexConfig().approximate_from,

@@ -15,5 +15,6 @@ def open_session(model: bytes) -> Any:
     options.log_severity_level = 3
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0").partition(",")[0] or 0)
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside others it would crawl
+    # long enough for the next operator, and short: beside a busy program a thread that waits spinning makes all crawl
+    options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -34,9 +34,9 @@ class Held:
     """
 
     def __init__(self, ids: Sequence[str], vectors: Any) -> None:
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         self._ids = np.array(ids, dtype=object)
-        self._unit_ND = np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)
+        self._unit_ND = np.array(vectors, dtype=np.float32)
+        self._unit_ND /= np.maximum(np.linalg.norm(self._unit_ND, axis=1, keepdims=True), 1e-12)
         self._rounded = _rounded_product(self._unit_ND) if len(ids) >= _ROUNDED_FROM else None
 
     def nearest(self, vector: Any, k: int) -> list[str]:
@@ -61,10 +61,14 @@ def _greatest(scores_N: Any, k: int) -> Any:
 
 def _rounded_product(unit_ND: Any) -> Any:
     """(1, D) to (1, N): every row's cosine in 8 bits, one scale a row."""
-    scales_N = np.maximum(np.abs(unit_ND).max(1), 1e-8) / 127
-    rounded_DN = np.clip(np.rint(unit_ND / scales_N[:, None]), -127, 127).astype(np.int8).T
-    graph = Graph()
-    inputs = ["asked", graph.weight("rows", rounded_DN), graph.weight("scales", scales_N.astype(np.float32))]
-    scores = graph.add("DynamicQuantizeMatMul", inputs, microsoft=True)
     size, dimensions = unit_ND.shape
+    rounded_DN = np.empty((dimensions, size), dtype=np.int8)
+    scales_N = np.empty(size, dtype=np.float32)
+    for start in range(0, size, _ROUNDED_FROM):  # all at once would take the vectors' memory twice more
+        part = unit_ND[start : start + _ROUNDED_FROM]
+        scales_N[start : start + len(part)] = scales = np.maximum(np.abs(part).max(1), 1e-8) / 127
+        rounded_DN[:, start : start + len(part)] = np.clip(np.rint(part / scales[:, None]), -127, 127).T
+    graph = Graph()
+    inputs = ["asked", graph.weight("rows", rounded_DN), graph.weight("scales", scales_N)]
+    scores = graph.add("DynamicQuantizeMatMul", inputs, microsoft=True)
     return open_session(graph.model([("asked", "float32", (1, dimensions))], scores, (1, size)))
