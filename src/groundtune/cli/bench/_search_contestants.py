@@ -193,6 +193,8 @@ def _fill_chroma(job: Row, vectors: Any) -> None:
 def _query(job: Row) -> Row:
     """Questions one after the other, each embedded and searched: ids found and seconds taken."""
     questions = job["questions"]
+    if not job["contestant"].startswith("ours"):
+        _chroma(job).get_collection("chunks").modify(configuration={"hnsw": {"ef_search": job["ef"]}})
     search = _SEARCHES[job["contestant"].partition(":")[0]](job)
     for question in questions[: job["warm_up"]]:
         search(question)

@@ -19,6 +19,8 @@ from groundtune.cli.bench._search_rounds import PEERS
 
 #: length of the noise that a repeated unit vector gets, so that its cosine to the real one is about 0.86
 _NOISE = 0.6
+#: Chroma's own number of candidates
+_EF = 100
 #: our other way: questions read by ``minilm_int8``, over the same vectors
 INT8 = "ours_int8"
 
@@ -40,6 +42,14 @@ def query(
     peers_python: Annotated[
         Path | None, typer.Option("--peers-python", help="Python that has them; default: what `make peers` made.")
     ] = None,
+    peers_ef: Annotated[
+        int,
+        typer.Option(
+            "--peers-ef",
+            min=0,
+            help="Candidates of Chroma's graph in a further run of each peer, for another recall; 0: none.",
+        ),
+    ] = 0,
     threads: Annotated[int, typer.Option("--threads", min=0, help="OpenMP threads; 0: one a core.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the noise and the questions.")] = 0,
     svg: Annotated[Path | None, typer.Option("--svg", help="Draw the growth into this file.")] = None,
@@ -58,7 +68,7 @@ def query(
         for size in sizes:
             names = ["ours", INT8, *asked] if size == chunks else ["ours"]
             report(len(curve), len(sizes), f"{size:,} chunks")
-            figures = work.measure(size, names, rounds)
+            figures = work.measure(size, names, rounds, peers_ef)
             curve.append(
                 {"chunks": size, **{name: values for name, values in figures["ours"].items() if name != "rounds"}}
             )
@@ -66,10 +76,10 @@ def query(
                 found = figures
         report(len(sizes), len(sizes), "")
     ours = {**found["ours"], "growth": curve, "workload": work.described(chunks, data)}
-    shown = {name: found[name] for name in asked}
+    shown = {name: found[name] for name in found if name not in ("ours", INT8)}
     metrics = ("p50_seconds", "p95_seconds", "peak_memory_bytes", "fill_seconds")
     beside = {
-        way: {peer: {m: round(found[way][m] / shown[peer][m], 4) for m in metrics} for peer in asked}
+        way: {peer: {m: round(found[way][m] / shown[peer][m], 4) for m in metrics} for peer in shown}
         for way in ("ours", INT8)
     }
     ratios = beside["ours"]
@@ -80,20 +90,26 @@ def query(
         print_json({"name": "query", "machine": machine(), "ours": ours, "peers": shown, "ratios": ratios})
         return
     say(f"{chunks:,} chunks (vectors of {work.real:,} real ones with noise), {questions} questions, k {k}, {work.threads} threads")  # fmt: skip
-    say(f"{'':<24}{'p50 ms':>9}{'p95 ms':>9}{'recall':>9}{'peak MB':>9}{'fill s':>9}")
+    say(f"{'':<32}{'p50 ms':>9}{'p95 ms':>9}{'recall':>9}{'peak MB':>9}{'fill s':>9}")
     for name, row in {"groundtune": ours, "groundtune, minilm_int8": found[INT8], **shown}.items():
-        say(_line(PEERS.get(name, name), row))
+        say(_line(_named(name), row))
     for row in curve:
         say(_line(f"groundtune, {row['chunks']:,}", row))
     for way, of_peers in beside.items():
         for peer, ratio in of_peers.items():
-            against = f"{way} / {PEERS[peer]}"
-            say(f"{against:<34}{ratio['p50_seconds']:.2f} x p50, {ratio['peak_memory_bytes']:.2f} x memory")
+            against = f"{way} / {_named(peer)}"
+            say(f"{against:<40}{ratio['p50_seconds']:.2f} x p50, {ratio['peak_memory_bytes']:.2f} x memory")
+
+
+def _named(contestant: str) -> str:
+    """As tables call it: ``langchain@400`` is LangChain with 400 candidates of the graph."""
+    name, _, ef = contestant.partition("@")
+    return PEERS.get(name, name) + (f", ef {ef}" if ef else "")
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
     return (
-        f"{name:<24}{row['p50_seconds'] * 1e3:>9.2f}{row['p95_seconds'] * 1e3:>9.2f}{row['recall']:>9.4f}"
+        f"{name:<32}{row['p50_seconds'] * 1e3:>9.2f}{row['p95_seconds'] * 1e3:>9.2f}{row['recall']:>9.4f}"
         f"{row['peak_memory_bytes'] / 1e6:>9,.0f}{row['fill_seconds']:>9.1f}"
     )
 
@@ -141,29 +157,36 @@ class _Work:
             "threads": self.threads,
         }
 
-    def measure(self, size: int, contestants: list[str], rounds: int) -> dict[str, dict[str, Any]]:
-        """Figures of each contestant that holds ``size`` chunks; rounds are begun by another one each."""
+    def measure(self, size: int, contestants: list[str], rounds: int, ef: int) -> dict[str, dict[str, Any]]:
+        """Figures of each contestant that holds ``size`` chunks; rounds are begun by another one each.
+
+        Args:
+            ef: a peer is asked a second time with so many candidates of its graph, as ``PEER@ef``; 0: it is not.
+        """
         from groundtune.cli.bench._search_rounds import run_job
 
         vectors, exact = self._vectors(size)
         fills = {name: run_job(self._folder / f"{name}-{size}", self._job("fill", name, size, vectors), self._python) for name in contestants}  # fmt: skip
-        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contestants}
+        turns = [*contestants, *(f"{name}@{ef}" for name in contestants if ef and not name.startswith("ours"))]
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in turns}
         for number in range(rounds):
-            turn = number % len(contestants)
-            for name in [*contestants[turn:], *contestants[:turn]]:
+            turn = number % len(turns)
+            for name in [*turns[turn:], *turns[:turn]]:
                 job = self._job("query", name, size, vectors)
                 runs[name].append(run_job(self._folder / f"{name}-{size}-{number}", job, self._python))
         vectors.unlink()
-        return {name: self._figures(runs[name], fills[name], exact) for name in contestants}
+        return {name: self._figures(runs[name], fills[name.partition("@")[0]], exact) for name in turns}
 
     def _job(self, task: str, name: str, size: int, vectors: Path) -> dict[str, Any]:
         from groundtune.config import IndexConfig
         from groundtune.nn.encoder_models import minilm_folder
 
+        base, _, ef = name.partition("@")
         return {
             "task": task,
-            "contestant": "ours:minilm_int8" if name == INT8 else name,
-            "folder": str(self._folder / f"{name}-{size}"),
+            "contestant": "ours:minilm_int8" if name == INT8 else base,
+            "ef": int(ef or _EF),
+            "folder": str(self._folder / f"{base}-{size}"),
             "vectors": str(vectors),
             "approximate_from": IndexConfig().approximate_from,
             "model": str(minilm_folder()),
@@ -228,7 +251,7 @@ def _draw(path: Path, curve: list[dict[str, Any]], peers: dict[str, Any], chunks
         for row in curve:
             rows.append(Bar(f"groundtune, {row['chunks']:,}", row[metric], _shown(metric, row, bytes_shown), ours=True))
             if row["chunks"] == chunks:
-                rows += [Bar(f"{PEERS[name]}, {chunks:,}", found[metric], _shown(metric, found, bytes_shown)) for name, found in peers.items()]  # fmt: skip
+                rows += [Bar(f"{_named(name)}, {chunks:,}", found[metric], _shown(metric, found, bytes_shown)) for name, found in peers.items()]  # fmt: skip
         panels.append((heading, rows))
     note = f"vectors of real chunks, repeated with noise; {machine['cpu']}"
     path.parent.mkdir(parents=True, exist_ok=True)
