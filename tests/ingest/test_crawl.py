@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -541,7 +542,11 @@ def slow_site(count: int = 80) -> Site:
 
 def crawlers(parent: int | None = None) -> list[psutil.Process]:
     """The crawler processes of a process (this one unless told); a test worker has other children too, a database's."""
-    return [child for child in psutil.Process(parent).children() if crawling.CHILD[-1] in child.cmdline()]
+    found = []
+    for child in psutil.Process(parent).children():
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            found += [child] * (crawling.CHILD[-1] in child.cmdline())
+    return found
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
