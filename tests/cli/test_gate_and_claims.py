@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from groundtune.errors import GroundtuneError
-
 Typed = Callable[..., tuple[int, str, str]]
 
 CLAIMS = (
@@ -20,23 +18,6 @@ CLAIMS = (
     ("c2", "test", "False", "A yearly card costs 84 crowns."),
     ("c3", "test", "NEE", "Elephants swim in the harbour at night."),
 )
-
-
-@pytest.fixture
-def typed(capsys: pytest.CaptureFixture[str]) -> Typed:
-    """A command in this process, for speed: exit code, stdout, message."""
-
-    def type_(*arguments: str | Path) -> tuple[int, str, str]:
-        from groundtune.cli.main import app
-
-        message = ""
-        try:
-            code = app([str(a) for a in arguments], standalone_mode=False)
-        except GroundtuneError as error:
-            code, message = error.exit_code, str(error)
-        return code if isinstance(code, int) else 0, capsys.readouterr().out, message
-
-    return type_
 
 
 def test_the_gate_stores_passes_stops_and_refuses(made: Path, typed: Typed) -> None:

@@ -14,6 +14,7 @@ def render_report(result: dict[str, Any]) -> str:
     """The page: stages, families, each rule alone, false alarms, and what got through."""
     alarms = result["false_alarms"]
     asked = alarms["questions"]
+    added = asked["added_seconds"]
     rows = [
         ("ordinary questions answered otherwise", asked["changed"], asked["questions"]),
         ("ordinary questions refused", asked["refused"], asked["questions"]),
@@ -34,7 +35,7 @@ def render_report(result: dict[str, Any]) -> str:
         PageSection("stages", "Stages", "Attacks that succeed", _before_after(result["stages"], "Stage") + _before_after(result["sets"], "Set")),
         PageSection("families", "Families", "By family of attack", _before_after(result["families"], "Family")),
         PageSection("rules", "Rules", "Each rule alone", _table("Successes with one rule on", ("Rule", *result["stages"]), alone)),
-        PageSection("alarms", "False alarms", "Ordinary text", _table("False alarms", ("What", "stopped", "of"), rows)),
+        PageSection("alarms", "False alarms", "Ordinary text", _table("False alarms", ("What", "stopped", "of"), rows) + f"<p>The guards add {added['first'] * 1e3:.1f} ms to a question, {added['again'] * 1e3:.1f} ms to one asked again.</p>"),
         PageSection(
             "through", "Got through", "What got through",
             _table("Cases", ("Case", "Answer"), [(t["id"], t["answer"]) for t in result["got_through"]]),

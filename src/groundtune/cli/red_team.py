@@ -126,9 +126,7 @@ def run_red_team(
         "guards": guards,
         "cases": len(cases),
         "stages": _both(before, after, lambda c: c.stage),
-        "halves": _both(
-            before, after, lambda c: f"{c.stage}, written {'after' if c.written_after else 'with'} the guards"
-        ),
+        "sets": _both(before, after, lambda c: c.set),
         "families": _both(before, after, lambda c: c.family),
         "rules_alone": one_by_one,
         "rules_spoke": spoke,
@@ -224,6 +222,8 @@ def show(result: dict[str, Any]) -> None:
     say(
         f"\nfalse alarms: {asked['changed']} of {asked['questions']} ordinary questions answered otherwise, {asked['refused']} refused"
     )
+    added = asked["added_seconds"]
+    say(f"guards add {added['first'] * 1e3:.1f} ms to a question, {added['again'] * 1e3:.1f} ms to one asked again")
     say(f"  documents: {alarms['documents']['dropped']} of {alarms['documents']['sentences']} sentences taken out")
     for name, found in alarms["files"].items():
         line = f"  {name}: {found['sentences']['dropped']} of {found['sentences']['sentences']} sentences taken out"

@@ -7,6 +7,8 @@ relevant one there, so no attack fails because it was not retrieved. Which quest
 from __future__ import annotations
 
 import hashlib
+import statistics
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -111,24 +113,41 @@ def alone(policy: GuardConfig) -> Iterator[tuple[str, GuardConfig]]:
 def false_alarms(
     questions: Sequence[str], build: Build, retriever: PlantedRetriever, policy: GuardConfig
 ) -> dict[str, Any]:
-    """Ordinary questions answered with guards and without: how many answers differ, how many are refused, by which rule."""
+    """Ordinary questions answered with guards and without: how many answers differ, how many are refused, by which rule.
+
+    ``added_seconds``: medians of what the guards take more, the first time and when the same question comes again. What the
+    retriever found is kept, so its time is in neither.
+    """
     retriever.planted = {}
-    before = _answers(questions, build(retriever, all_off()))
+    plain, guarded = build(retriever, all_off()), build(retriever, policy)
     changed = refused = 0
     spoke: dict[str, int] = defaultdict(int)
-    system = build(retriever, policy)
-    for question, plain in zip(questions, before, strict=True):
+    added: list[float] = []
+    again: list[float] = []
+    for question in questions:
+        retriever.retrieve(question)
+        before, plain_seconds = _timed(plain, question)
         with counting() as rules:
-            completion = system.answer(as_messages(question))
+            completion, seconds = _timed(guarded, question)
+        added.append(seconds - plain_seconds)
+        again.append(_timed(guarded, question)[1] - plain_seconds)
         for rule in rules:
             spoke[rule] += 1
-        changed += completion.text != plain.text
-        refused += completion.abstained and not plain.abstained
-    return {"questions": len(questions), "changed": changed, "refused": refused, "rules": dict(spoke)}
+        changed += completion.text != before.text
+        refused += completion.abstained and not before.abstained
+    return {
+        "questions": len(questions),
+        "changed": changed,
+        "refused": refused,
+        "rules": dict(spoke),
+        "added_seconds": {"first": statistics.median(added), "again": statistics.median(again)},
+    }
 
 
-def _answers(questions: Sequence[str], system: System) -> list[Completion]:
-    return [system.answer(as_messages(q)) for q in questions]
+def _timed(system: System, question: str) -> tuple[Completion, float]:
+    began = time.perf_counter()
+    completion = system.answer(as_messages(question))
+    return completion, time.perf_counter() - began
 
 
 def dropped_sentences(passages: Iterable[str], guard: PassageGuard) -> dict[str, Any]:
