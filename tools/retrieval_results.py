@@ -29,7 +29,7 @@ from groundtune.config import IndexConfig, RetrievalConfig
 from groundtune.methods._calibration import area
 from groundtune.records import Chunk
 from groundtune.retrieval.bm25 import Bm25
-from groundtune.retrieval.chunkers import chunk_text
+from groundtune.retrieval.chunkers.sentence import chunk_text
 from groundtune.retrieval.embedders import minilm
 from groundtune.retrieval.index import make_entries
 from groundtune.retrieval.refusal import (
