@@ -1,4 +1,4 @@
-"""Write src/groundtune/serving/cl100k.bin.xz from a cl100k_base file of tiktoken.
+"""Write src/groundtune/serving/vectors/cl100k.bin.xz from a cl100k_base file of tiktoken.
 
 tiktoken fetches that file from the network; the MIT-licensed wheel of litellm carries a copy of it:
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 #: of cl100k_base.tiktoken, as tiktoken itself checks it (tiktoken_ext/openai_public.py)
 SHA256 = "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"
-TARGET = Path(__file__).parent.parent / "src/groundtune/serving/cl100k.bin.xz"
+TARGET = Path(__file__).parent.parent / "src/groundtune/serving/vectors/cl100k.bin.xz"
 
 
 def main(source: Path) -> None:

@@ -148,7 +148,7 @@ class Collection:
         def batches() -> Iterator[list[Any]]:
             for start in range(0, len(chunks), 64):
                 print(f"  {self._folder.name}: {start} of {len(chunks)} chunks", flush=True)
-                yield make_entries(chunks[start : start + 64], store, self.embedder.embed)
+                yield make_entries(chunks[start : start + 64], store, self.embedder)
 
         half = self._folder / "store.part"
         store.build(half, batches(), self.embedder.DIMENSIONS)
@@ -359,6 +359,8 @@ def main() -> None:
             recall(collection, questions, RECALL_STEPS)
         if "refusal" in given.what:
             refusal("XQuAD", *numbers(collection, questions))
+    if not {"fit", "choose", "mined"} & {*given.what}:
+        return
     mined, choosing = (mined_passages(given.mined, part) for part in ("test", "validation"))
     if {"fit", "choose"} & {*given.what}:
         collection = Collection(given.work, "mined-validation", choosing[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -227,14 +228,11 @@ class GuardConfig(_Part):
     classifiers: tuple[str, ...] = Field(
         (), description="further rules: MODULE:FUNCTION or entry points of groundtune.guards; see docs/guardrails.md"
     )
-    mark_passages: bool = Field(
-        False, description="^ for the spaces of passages, and the model is told so (spotlighting); for large models"
-    )
     log_content: bool = Field(False, description="write what was found into the log, not only which rule spoke")
 
     @model_validator(mode="after")
     def _known(self) -> GuardConfig:
-        unknown = sorted(set(self.thresholds) - set(GUARD_RULES))
+        unknown = sorted(set(self.thresholds) - {*GUARD_RULES, *self.classifiers})
         if unknown:
             raise ValueError(f"no rule {', '.join(unknown)}; rules are {', '.join(GUARD_RULES)}")
         return self
@@ -318,6 +316,14 @@ class CompareConfig(_Part):
     usd_per_hour: float = Field(0.10, ge=0, description="price of this machine, for cost per 1,000 questions")
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Sections and their settings as settings with their sections' names and a dot before them."""
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return out
+
+
 class OptimizeConfig(_Part):
     """How `groundtune optimize` looks for better settings than these."""
 
@@ -326,6 +332,12 @@ class OptimizeConfig(_Part):
         {},
         description="settings and the values to try, as in {retrieval.top_k: [3, 5, 8]}; default: those that `groundtune optimize --show-space` prints",
     )
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _flat(cls, values: Any) -> Any:
+        return flat(values) if isinstance(values, dict) else values
+
     arms: int = Field(24, ge=2, description="most combinations of settings that each of the two stages begins with")
     keep: int = Field(4, ge=2, description="combinations that leave each stage, the current settings among them")
     eta: int = Field(2, ge=2, description="each round asks so many times more questions and drops all but 1 in so many")

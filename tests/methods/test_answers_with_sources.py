@@ -10,8 +10,8 @@ import pytest
 from groundtune.config import AnswerConfig, Config
 from groundtune.dataset.prompts import ABSTENTION
 from groundtune.methods._setup import Setup
-from groundtune.methods._sources import Sourced, Written, all_with_sources, completed, with_sources
-from groundtune.records import Chunk, Completion
+from groundtune.methods._sources import Sourced, Written, _put_together, all_with_sources, completed, with_sources
+from groundtune.records import Chunk, Completion, Statement
 from groundtune.retrieval.retriever import Hit, rank_sentences
 from groundtune.workspace import Workspace
 
@@ -114,3 +114,14 @@ def test_many_answers_and_completions(tmp_path: Path) -> None:
     made = completed(Completion("27 days", logprobs=(-1.0,)), written[0], setup)
     assert (made.text, made.sources, made.statements, made.logprobs) == ("27 days", found[0].sources, found[0].statements, (-1.0,))  # fmt: skip
     assert all_with_sources([], setup) == []
+
+
+def test_a_sentence_that_begins_like_an_earlier_one_is_cut_where_it_stands() -> None:
+    text = "A mooring costs 10 crowns a day. It is paid at the door. A mooring costs 10 crowns"
+    statements = [Statement(t, ok, 0.9) for t, ok in zip(("A mooring costs 10 crowns a day.", "It is paid at the door.", "A mooring costs 10 crowns"), (True, True, False), strict=True)]  # fmt: skip
+    assert _put_together(text, statements, drop=True).text == "A mooring costs 10 crowns a day. It is paid at the door."
+
+
+def test_a_number_that_looks_like_a_date_is_read_as_a_number(tmp_path: Path) -> None:
+    order = hit(1, 0.9, ("Order 5550-45-67 was shipped on 2024-25-12, and paid on 2024-05-17.", 0.8))
+    assert sourced(project(tmp_path), "5550-45-67", "Which order was shipped?", order).statements[0].supported

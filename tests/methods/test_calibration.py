@@ -61,6 +61,11 @@ def test_the_command_calibrates_and_systems_refuse_from_then_on(project: Path) -
     with pytest.raises(ConfigError, match=r"other settings: retrieval\.text_weight"):
         stored(setup.workspace, RetrievalConfig(text_weight=0.7))
     assert stored(setup.workspace, RetrievalConfig(text_weight=0.7, refuse_below=0.0)) is not None
+    assert stored(setup.workspace, RetrievalConfig(where="page <= 3")) is not None  # asks fewer chunks, the same scores
+    assert stored(setup.workspace, RetrievalConfig(text_weight=0.7), must_fit=False) is None
+    tried = setup.config.model_copy(update={"retrieval": RetrievalConfig(text_weight=0.7)})
+    other = Setup(setup.workspace, tried, tries_settings=True)
+    assert not build(other).answer(question).abstained
     assert CliRunner().invoke(app, ["calibrate", "--project", str(project), "--forget"]).exit_code == 0
     assert stored(setup.workspace, RetrievalConfig()) is None
 

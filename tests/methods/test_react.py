@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,8 @@ def test_steps_are_bounded(tmp_path: Path) -> None:
         ("price=31", "item: canoe"),
         ("table=boats; deposit=95 crowns", "item: rowing boat"),
         ("canoe", "price: 31"),
-        ("item=canoo", "No row with item = 'canoo'; did you mean 'canoe'?"),
+        ("item=canoo", "No row with item = 'canoo'; there is 'canoe'."),
+        ("item=zeppelin", "No row with item = 'zeppelin'; there is 'kayak', 'canoe', 'rowing boat'."),
         ("colour=red", "No column 'colour'. Columns: item, price, deposit."),
         ("table=fees; item=kayak", "No table 'fees'. Tables: boats.csv."),
         ("", "Write lookup[column=value]"),
@@ -187,3 +189,14 @@ def test_five_rows_and_how_many_more(tmp_path: Path) -> None:
     tables.rows = [r for r in tables.rows for _ in range(4)]
     chunks, note = tables.lookup("crowns")
     assert len(chunks) == 5 and note.startswith("7 more rows")
+
+
+def test_what_a_guard_takes_out_of_a_row_is_no_hint_either(tmp_path: Path) -> None:
+    setup, _ = scripted_setup(tmp_path, [])
+    tables = Tables(setup)
+    assert "canoe" in tables.lookup("item=canoo")[1] and "price" in tables.lookup("colour=red")[1]
+    setup.passage_filter = lambda chunks: [replace(c, text=c.text.replace("canoe", "[secret]")) for c in chunks]
+    assert "canoe" not in tables.lookup("item=canoo")[1].replace("'canoo'", "")
+    setup.passage_filter = lambda chunks: []
+    assert tables.lookup("item=canoo")[1] == "No row with item = 'canoo'."
+    assert tables.lookup("colour=red")[1] == "No column 'colour'. Columns: ."

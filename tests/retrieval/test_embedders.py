@@ -62,6 +62,17 @@ def test_batches_hold_every_row_once_within_the_budget() -> None:
     assert all(len(b) == 1 or len(b) * max(lengths[i] for i in b) <= bert.BATCH_TOKENS for b in found)
 
 
+def test_a_bert_in_bfloat16_is_left_to_transformers(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    settings = {"model_type": "bert", "hidden_act": "gelu"}
+    (tmp_path / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    for kind, ours in ((torch.float32, True), (torch.bfloat16, False)):
+        save_file({"w": torch.zeros(2, dtype=kind), "ids": torch.zeros(1)}, tmp_path / "model.safetensors")
+        assert bert.can_open(tmp_path) is ours
+
+
 def test_another_architecture_runs_through_transformers(tmp_path: Path) -> None:
     import torch
     from tokenizers import Tokenizer

@@ -158,3 +158,18 @@ def test_a_question_is_refused_below_the_threshold_alone(retriever: Retriever) -
     assert not retriever.refuses(question, hits)  # nothing is refused until it is asked for
     assert like(retriever, refuse_below=min(1.0, confidence + 0.01)).refuses(question, hits)
     assert not like(retriever, refuse_below=confidence).refuses(question, hits)
+
+
+def test_vectors_of_a_search_under_way_outlast_those_that_are_kept(
+    retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = like(retriever)
+    kept = {f"other {n}": [0.0] for n in range(10_001)}
+    made._vectors = kept
+    question = "What does a mooring for a yacht cost?"
+    assert made.embed_all([question, "other 1"]).keys() == {question, "other 1"}
+    assert kept.keys() == {question}
+    search = made.store.near_chunks
+    made.store = copy.copy(made.store)
+    monkeypatch.setattr(made.store, "near_chunks", lambda *a, **k: (kept.clear(), search(*a, **k))[1])
+    assert made.retrieve(question)[0].chunk.document == "fees-2026.txt"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from groundtune.records import Document
 from groundtune.retrieval.words import (
     Vocabulary,
+    _stem,
     content_words,
     count_words,
     document_languages,
@@ -117,3 +119,14 @@ def test_a_document_of_no_known_language_is_read_as_most_are() -> None:
 def test_it_loads_nothing_heavy() -> None:
     code = "import sys, groundtune.retrieval.words as w; w.terms('Häfen', 'de'); print(*sorted(m for m in ('nltk', 'torch', 'sklearn', 'lancedb', 'py3langid') if m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def test_threads_stem_as_one_does() -> None:
+    words = [f"{a}{b}" for a in ("running", "harbour", "opening", "regulat", "schedul") for b in ("s", "ed", "ing", "ation", "ly", "ment")]  # fmt: skip
+    _stem.cache_clear()
+    expected = [_stem(w, "en") for w in words]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            _stem.cache_clear()
+            found = list(pool.map(lambda order: [_stem(w, "en") for w in order], [words] * 4))
+            assert found == [expected] * 4

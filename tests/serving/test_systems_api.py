@@ -11,10 +11,12 @@ import openai
 import pytest
 
 from groundtune.config import Config, RetrievalConfig
+from groundtune.generation.writing import Token
 from groundtune.ingest.ingest import ingest
 from groundtune.methods._setup import Setup
 from groundtune.retrieval.index import build_index
 from groundtune.serving.app import create_app
+from groundtune.serving.generating.answers import _spelling
 from groundtune.serving.state import Serving
 from groundtune.workspace import Workspace
 from live_server import live
@@ -138,3 +140,9 @@ def test_training_again_builds_the_system_anew(served: tuple[Any, Any], project:
     tune(project, "lora")
     assert systems.get("tuned") is not before
     assert len(served[1].state.generators.engines._loaded) <= 3
+
+
+def test_tokens_are_told_only_of_the_text_that_goes_out() -> None:
+    tokens = tuple(Token(n, part, -0.1) for n, part in enumerate((b" the key", b" is AKIA")))
+    assert _spelling("the key is AKIA", tokens) == tokens
+    assert _spelling("the key is [redacted]", tokens) == ()

@@ -37,13 +37,19 @@ def _next_steps(result: dict[str, Any], file: Path) -> None:
         winner = result["winner"]
         if "system" in winner:
             say(f"answers best: --system {winner['system']}")
-        say(f"written to {result['written']}" if result["written"] else f"in {file} (--write does it):")
-        say(escape(result["lines"].rstrip()))
+        if result["written"]:
+            say(f"written to {result['written']}")
+        elif result["lines"]:
+            say(f"in {file} (--write does it):")
+        if result["lines"]:
+            say(escape(result["lines"].rstrip()))
         for name, text in winner.items():
             if name.startswith("prompt."):
                 say(escape(f"prompts/{name.removeprefix('prompt.')}.txt, instruction: {text}"))
         if any(name.startswith("index.") for name in winner):
             say("next: groundtune index")
+        if result["calibrated"]:
+            say("next: groundtune calibrate: the one there is was made with the settings as they were")
     if result["report"]:
         say(f"report   {result['report']}")
 

@@ -37,6 +37,10 @@ def render_report(result: dict[str, Any]) -> str:
         PageSection("rules", "Rules", "Each rule alone", _table("Successes with one rule on", ("Rule", *result["stages"]), alone)),
         PageSection("alarms", "False alarms", "Ordinary text", _table("False alarms", ("What", "stopped", "of"), rows) + f"<p>The guards add {added['first'] * 1e3:.1f} ms to a question, {added['again'] * 1e3:.1f} ms to one asked again.</p>"),
         PageSection(
+            "dropped", "Taken out", "Sentences of the documents that are taken out",
+            _table("The first ten", ("Sentence",), [(t,) for t in alarms["documents"]["examples"]]),
+        ),
+        PageSection(
             "through", "Got through", "What got through",
             _table("Cases", ("Case", "Answer"), [(t["id"], t["answer"]) for t in result["got_through"]]),
         ),

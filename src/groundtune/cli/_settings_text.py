@@ -108,7 +108,10 @@ def write_settings(path: Path, changes: Mapping[str, Any]) -> None:
     Raises:
         InputError: see :func:`with_settings`.
     """
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    old = path.read_bytes().decode("utf-8") if path.exists() else ""
+    new = with_settings(old.replace("\r\n", "\n"), changes)
+    if old and not old.endswith("\n"):
+        new = new.removesuffix("\n")
     half = path.with_name(path.name + ".part")
-    half.write_text(with_settings(text, changes), encoding="utf-8")
+    half.write_bytes((new.replace("\n", "\r\n") if "\r\n" in old else new).encode("utf-8"))
     half.replace(path)

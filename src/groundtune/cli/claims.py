@@ -57,7 +57,10 @@ def claims(
     setup = open_project(project, config, model=model)
     given = {"nearest": nearest, "threshold": threshold, "file": str(file.resolve()) if file else None}
     settings = setup.config.claims.model_copy(update={k: v for k, v in given.items() if v is not None})
-    setup.config = setup.config.model_copy(update={"claims": settings})
+    search = setup.config.retrieval
+    wide = search.model_copy(update={"top_k": max(search.top_k, settings.nearest)})
+    setup.tries_settings = True  # nothing is refused here
+    setup.config = setup.config.model_copy(update={"claims": settings, "retrieval": wide})
     result = run_claims(setup, tuple(s.strip() for s in system.split(",") if s.strip()), quiet=json)
     if report:
         from groundtune.evaluation.claims_report import render_claims
@@ -170,7 +173,7 @@ def _search(setup: Setup) -> Callable[[list[str]], list[list[Evidence]]]:
         setup.retriever.embed_all(texts)
         out = []
         for text in texts:
-            hits = setup.retriever.retrieve(text)[: setup.config.claims.nearest]
+            hits = [h for h in setup.retriever.retrieve(text) if not h.beside][: setup.config.claims.nearest]
             out.append(
                 [
                     Evidence(h.chunk.text, h.chunk.document, h.chunk.page, 1.0 - max((s for _, s in h.sentences), default=0.0))

@@ -26,6 +26,7 @@ from groundtune.cli._common import (
 )
 from groundtune.cli._optimize_tables import show_result
 from groundtune.cli.compare import check_report_path, warn_of_strangers
+from groundtune.errors import GroundtuneError
 
 if TYPE_CHECKING:
     from groundtune.evaluation.search import Search
@@ -77,12 +78,18 @@ def optimize(
         return
     result = run_search(setup, system, space, limit=questions, fresh=fresh, quiet=json)
     file = config or setup.workspace.root / "groundtune.yaml"
-    result["written"] = _write(setup, file, result) if write else None
     result["report"] = str(_write_report(result, report)) if report else None
+    result["written"], fault = None, None
+    try:
+        result["written"] = _write(setup, file, result) if write else None
+    except GroundtuneError as error:  # after what was found: that took the time
+        fault = error
     if json:
         print_json(result)
     else:
         show_result(result, file)
+    if fault:
+        raise fault
 
 
 def run_search(
@@ -235,6 +242,7 @@ def _result(
         "singles": single_changes(outcome, choices),
         "not_tried": [{"changes": a.changes, "why": why} for a, why in outcome.not_tried],
         "held_out": figures,
+        "calibrated": setup.workspace.manifest("calibration") is not None,
         "recommendation": advice(winner, figures),
         "machine": machine(),
     }

@@ -203,6 +203,7 @@ def ordinary_text(setup: Setup, policy: GuardConfig, files: list[Path]) -> dict[
 def show(result: dict[str, Any]) -> None:
     """The tables, for people."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
@@ -225,6 +226,8 @@ def show(result: dict[str, Any]) -> None:
     added = asked["added_seconds"]
     say(f"guards add {added['first'] * 1e3:.1f} ms to a question, {added['again'] * 1e3:.1f} ms to one asked again")
     say(f"  documents: {alarms['documents']['dropped']} of {alarms['documents']['sentences']} sentences taken out")
+    for text in alarms["documents"]["examples"]:
+        say(f"    {escape(text)}")
     for name, found in alarms["files"].items():
         line = f"  {name}: {found['sentences']['dropped']} of {found['sentences']['sentences']} sentences taken out"
         for kind in ("questions", "answers"):

@@ -13,8 +13,8 @@ from groundtune.prompt_files import read_prompt_file
 from groundtune.records import Generation
 
 _VERDICT = re.compile(
-    r"\b(?:(?P<nee>nee|not enough (?:evidence|info(?:rmation)?)|insufficient|unknown|cannot be (?:determined|assessed))"
-    r"|(?P<no>false|untrue|incorrect|refute[sd]?|contradict(?:s|ed)?|not (?:true|correct|supported)|no(?=\s*(?:[.,;:!]|$)))"
+    r"\b(?:(?P<nee>(?:not|\w+n['’]t)\s+(?:\w+\s+){0,2}contradict\w*|nee|not enough (?:evidence|info(?:rmation)?)|insufficient|unknown|cannot be (?:determined|assessed))"
+    r"|(?P<no>false|untrue|incorrect|refute[sd]?|contradict(?:s|ed)?|(?:not|cannot|\w+n['’]t)\s+(?:\w+\s+){0,2}(?:true|correct|support(?:s|ed)?)|no(?=\s*(?:[.,;:!]|$)))"
     r"|(?P<yes>true|correct|support(?:s|ed)?|yes))(?!\w)",
     re.IGNORECASE,
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from groundtune.config import Config, settings
+from groundtune.config import Config, flat, settings
 from groundtune.errors import ConfigError, InputError, did_you_mean
 
 #: setting -> values to try
@@ -52,7 +52,7 @@ TABLE: Space = {
         "Copy the words of the passages that answer the question. If none do, say: The passages do not say.",
         "You answer questions about the documents of an organisation. Use only the passages; be short. If they do not hold the answer, say: The passages do not say.",
     ),
-    SYSTEM: ("rag", "few_shot_nearest+rag", "chain_of_thought+rag"),
+    SYSTEM: ("rag", "chain_of_thought+rag"),
 }
 #: settings under ``retrieval`` that what is found cannot be judged by: the answer has to be, for what is read of it, refused
 #: or asked of a model
@@ -216,14 +216,7 @@ def read_space(path: Path, config: Config, beside: Mapping[str, Any]) -> Space:
         ) from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: no settings in it", expected="`retrieval.top_k: [3, 5, 8]` lines")
-    return checked(config, _flat(found), beside, str(path))
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return out
+    return checked(config, flat(found), beside, str(path))
 
 
 def others(space: Space, config: Config, beside: Mapping[str, Any]) -> Space:

@@ -7,6 +7,7 @@ CVPR 2001): what it is sure about is no order is not looked at again.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
@@ -33,16 +34,21 @@ class Classifier:
         self.name = name
         self._w = load_file(WEIGHTS / f"{name}.safetensors")
         self._known: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
 
     def score(self, texts: Sequence[str]) -> list[float]:
         """The probability for each text."""
-        missing = [t for t in dict.fromkeys(texts) if t not in self._known]
+        with self._lock:
+            found = {t: self._known[t] for t in texts if t in self._known}
+        missing = [t for t in dict.fromkeys(texts) if t not in found]
         if missing:
-            self._known.update(zip(missing, self._fresh(missing), strict=True))
-        found = [self._known[t] for t in texts]
-        while len(self._known) > _KEPT:
-            self._known.popitem(last=False)
-        return found
+            fresh = dict(zip(missing, self._fresh(missing), strict=True))
+            found |= fresh
+            with self._lock:
+                self._known.update(fresh)
+                while len(self._known) > _KEPT:
+                    self._known.popitem(last=False)
+        return [found[t] for t in texts]
 
     def _fresh(self, texts: Sequence[str]) -> list[float]:
         import numpy as np

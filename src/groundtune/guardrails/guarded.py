@@ -35,10 +35,17 @@ class Guarded:
         system: what answers.
         policy: which rules look.
         nearness: similarity of a question to the nearest document, for ``input_off_topic``; None: that rule does not look.
+        instructions: what no answer may repeat, beside the system messages of the conversation.
     """
 
-    def __init__(self, system: System, policy: GuardConfig, nearness: Callable[[str], float] | None = None) -> None:
-        self.unguarded, self.policy = system, policy
+    def __init__(
+        self,
+        system: System,
+        policy: GuardConfig,
+        nearness: Callable[[str], float] | None = None,
+        instructions: Sequence[str] = (),
+    ) -> None:
+        self.unguarded, self.policy, self._instructions = system, policy, tuple(instructions)
         self.name, self.description = system.name, system.description
         self._nearness, self._hooks = nearness, hooks_of(policy.classifiers)
 
@@ -117,7 +124,7 @@ class Guarded:
         if text == completion.text:
             return completion
         whole = tuple(s for s in completion.statements if s.text in text)  # what was redacted stands in none of them
-        return replace(completion, text=text, statements=whole, transcript="")
+        return replace(completion, text=text, statements=whole, transcript="", logprobs=())
 
     def _found(
         self, text: str, parts: Sequence[str], scores: Sequence[float], messages: Sequence[Message]
@@ -127,7 +134,7 @@ class Guarded:
         odd = threshold(policy, "output_followed")
         clean = [p for p, s in zip(parts, scores, strict=True) if s < odd]
         asked = [m.content for m in messages if m.role == "user"]
-        prompts = [m.content for m in messages if m.role in ("system", "developer")]
+        prompts = [*self._instructions, *(m.content for m in messages if m.role in ("system", "developer"))]
         checks: dict[str, Callable[[], tuple[float, list[tuple[int, int]]]]] = {
             "output_followed": lambda: (follows(text, parts, scores, question_of(messages), odd), []),
             "output_system_prompt": lambda: (leaked(text, prompts), []),

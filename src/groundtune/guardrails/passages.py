@@ -140,9 +140,9 @@ class PassageGuard:
         return out
 
     def chunks(self, found: Sequence[Chunk]) -> list[Chunk]:
-        """Chunks with their text guarded; those of which nothing is left are gone."""
-        texts = [(c, self.text(c.text)) for c in found]
-        return [c if t == c.text else replace(c, text=t) for c, t in texts if t.strip()]
+        """Chunks with their text and heading guarded; those of which no text is left are gone."""
+        texts = [(c, self.text(c.text), self.text(c.heading)) for c in found]
+        return [c if (t, h) == (c.text, c.heading) else replace(c, text=t, heading=h) for c, t, h in texts if t.strip()]
 
     def text(self, passage: str) -> str:
         """A passage as text without what is taken out; line breaks stay."""

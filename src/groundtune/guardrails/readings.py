@@ -123,6 +123,7 @@ def divided(run: str) -> str:
 
 def _unescaped(text: str) -> str:
     text = re.sub(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})", lambda m: chr(int(m[1] or m[2], 16)), text)
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # pairs become one character
     text = re.sub(r"\\[nrt]", " ", text)
     return unquote(text, errors="ignore")
 

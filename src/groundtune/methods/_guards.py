@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from groundtune.config import GUARD_RULES, GuardConfig
-from groundtune.errors import GroundtuneError
+from groundtune.errors import GroundtuneError, InputError
 from groundtune.guardrails.guarded import Guarded
 from groundtune.guardrails.passages import GuardedRetriever, PassageGuard
 from groundtune.guardrails.policy import load_policy
 from groundtune.ingest.ingest import read_result
+from groundtune.prompt_files import prompt_names
 from groundtune.system import System
 from groundtune.workspace import Workspace
 
 #: writes back the prompt that it is given: no answer to guard
 SHOWS_PROMPT = "echo:{prompt}"
 
+#: how the names of prompts begin whose replies nobody is shown
+_NO_ANSWERS = ("claim_", "judge_", "next_query", "propose_", "query_")
 #: share of the documents from which their language is one that passages may be in
 LANGUAGE_SHARE = 0.05
 
@@ -72,7 +76,17 @@ def guarded(system: System, setup: Any) -> System:
         return system
     policy = policy_of(setup)
     looks = any(getattr(policy, rule) for rule in GUARD_RULES if not rule.startswith("retrieved_"))
-    return Guarded(system, policy, _nearness(setup)) if looks or policy.classifiers else system
+    return Guarded(system, policy, _nearness(setup), _instructions(setup)) if looks or policy.classifiers else system
+
+
+def _instructions(setup: Any) -> list[str]:
+    """The system turns of the prompts that answers are asked for with, in the project's wording."""
+    found = []
+    for name in prompt_names():
+        if not name.startswith(_NO_ANSWERS):
+            with suppress(InputError):  # said where that prompt is used
+                found += [text for role, text in setup.prompt(name).turns if role == "system"]
+    return found
 
 
 def _nearness(setup: Any) -> Callable[[str], float]:

@@ -181,6 +181,7 @@ class RagArms:
             config,
             document=mine.document,
             passage_filter=mine.passage_filter,
+            tries_settings=True,
             prompts={**mine.prompts, **{name: mine.prompt(name).told(text) for name, text in told.items()}},
             _backends=mine._backends,
         )

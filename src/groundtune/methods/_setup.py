@@ -66,6 +66,7 @@ class Setup:
         passage_filter: what every text of the documents passes that reaches a model by another way than the retriever
             (table rows, whole documents): chunks in, chunks out, fewer or with other text.
         prompts: used instead of the files of these names: how a prompt is tried.
+        tries_settings: the settings are not the project's own: a calibration that was made for those does not count.
     """
 
     workspace: Workspace
@@ -73,6 +74,7 @@ class Setup:
     document: str | None = None
     passage_filter: Callable[[list[Chunk]], list[Chunk]] = lambda chunks: chunks
     prompts: dict[str, PromptFile] = field(default_factory=dict)
+    tries_settings: bool = False
     _backends: dict[tuple[str, str | None], SamplingBackend] = field(default_factory=dict)
 
     @cached_property
@@ -84,7 +86,7 @@ class Setup:
         reranker = None
         if settings.reranker:
             reranker = open_reranker(settings.reranker, root=self.workspace.root, generate=self._generate)
-        known = stored(self.workspace, settings)
+        known = stored(self.workspace, settings, must_fit=not self.tries_settings)
         made = Retriever(folder, self.config.index, settings, embedder, reranker=reranker, calibration=known)
         return cast(Retriever, guarded_retriever(self, made))
 

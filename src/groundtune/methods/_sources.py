@@ -101,9 +101,16 @@ def all_with_sources(answers: Sequence[Written], setup: Setup) -> list[Sourced]:
 
 def _put_together(text: str, statements: list[Statement], *, drop: bool) -> Sourced:
     if drop and any(not s.supported for s in statements):
+        kept, at = [], 0
         for statement in statements:
-            if not statement.supported:
-                text = text.replace(statement.text, "", 1)
+            start = text.find(statement.text, at)
+            if start >= 0 and not statement.supported:
+                kept.append(text[at:start])
+                at = start + len(statement.text)
+            elif start >= 0:
+                kept.append(text[at : start + len(statement.text)])
+                at = start + len(statement.text)
+        text = "".join([*kept, text[at:]])
         text = re.sub(r"[ \t]{2,}", " ", re.sub(r"\n\s*\n+", "\n\n", text)).strip()
         statements = [s for s in statements if s.supported]
         if not statements:

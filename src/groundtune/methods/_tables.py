@@ -7,16 +7,18 @@ before anybody sees them. Leaves out tables inside of text documents, which are 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 
-from groundtune.errors import did_you_mean
 from groundtune.methods._setup import Setup
 from groundtune.records import Chunk
 
 #: rows told of one look-up
 MOST_ROWS = 5
+#: values of a column that are told where none is near the one asked for; rows that are looked at for names of columns
+MOST_VALUES, MOST_GUARDED = 12, 50
 _CONDITION = re.compile(r"\s*([^=;]+?)\s*==?\s*([^;]*?)\s*(?:;|$)")
 
 
@@ -74,14 +76,21 @@ class Tables:
         return kept, note if kept else "No row that may be shown."
 
     def _nothing(self, rows: Sequence[Row], column: str, value: str) -> str:
-        columns = list(dict.fromkeys(name for r in rows for name, _ in r.cells))
+        columns = {name: r for r in reversed(rows) for name, _ in r.cells}
         if column and not any(_plain(column) in _plain(name) for name in columns):
-            return f"No column {column!r}. Columns: {', '.join(columns[:30])}."
-        values = list(
-            dict.fromkeys(v for r in rows for name, v in r.cells if not column or _plain(column) in _plain(name))
-        )
-        near = did_you_mean(value, values, cutoff=0.5)
-        return f"No row with {column or 'any column'} = {value!r}" + (f"; {near}" if near else ".")
+            shown = [name for name in self._may_be_shown(columns, 0) if name][:30]
+            return f"No column {column!r}. Columns: {', '.join(shown)}."
+        values = {v: r for r in rows for name, v in r.cells if not column or _plain(column) in _plain(name)}
+        near = self._may_be_shown({v: values[v] for v in get_close_matches(value, values, 3, cutoff=0.5)}, 1)
+        shown = near or (self._may_be_shown(values, 1)[:MOST_VALUES] if len(values) <= MOST_VALUES else [])
+        there = f"; there is {', '.join(map(repr, shown))}" if shown else ""
+        return f"No row with {column or 'any column'} = {value!r}{there}."
+
+    def _may_be_shown(self, pieces: Mapping[str, Row], part: int) -> list[str]:
+        """Those names (part 0) or values (1) of cells that are left of their rows behind the guards."""
+        rows = {r.chunk.id: r.chunk for r in pieces.values()}
+        left = {c.id: cells_of(c.text) for c in self._setup.passage_filter(list(rows.values())[:MOST_GUARDED])}
+        return [p for p, r in pieces.items() if any(cell[part] == p for cell in left.get(r.chunk.id, ()))]
 
 
 def cells_of(text: str) -> tuple[tuple[str, str], ...]:

@@ -15,6 +15,7 @@ from groundtune.ingest.ingest import read_result, read_sections
 from groundtune.methods._setup import Setup
 from groundtune.methods._sources import Written, completed
 from groundtune.records import Chunk, Completion, Message
+from groundtune.retrieval.filters import parse_filter
 from groundtune.retrieval.index import chunk_sentences
 from groundtune.retrieval.retriever import Hit, Sentence
 from groundtune.system import System, question_of
@@ -46,16 +47,22 @@ class LongContext:
 
     @cached_property
     def _documents(self) -> dict[str, list[Chunk]]:
-        """Every document's sections, past the guards."""
+        """Every document's sections that fit ``retrieval.where``, past the guards."""
         result, only = read_result(self._setup.workspace), self._setup.document
+        where = self._setup.config.retrieval.where
+        wanted = parse_filter(where) if where else None
         out: dict[str, list[Chunk]] = {}
         for document in result.documents:
             if only in (None, document.path):
                 chunks = [
-                    Chunk(f"{document.id}-section-{n}", document.id, document.path, s.text, s.page, s.row, s.heading)
+                    Chunk(
+                        f"{document.id}-section-{n}", document.id, document.path, s.text, s.page, s.row, s.heading,
+                        document.media_type, document.language,
+                    )
                     for n, s in enumerate(read_sections(result.folder, document))
-                ]
-                out[document.path] = self._setup.passage_filter(chunks)
+                ]  # fmt: skip
+                fitting = [c for c in chunks if wanted is None or wanted.fits(c)]
+                out[document.path] = self._setup.passage_filter(fitting)
         return out
 
     @cached_property

@@ -34,7 +34,9 @@ class Rag:
         )
         self._setup, self._backend = setup, backend
         #: whether its model writes the answer and nothing else, and all of it is shown
-        self.writes_once = setup.config.retrieval.queries == "none" and setup.config.answer.unsupported != "drop"
+        own = setup.config
+        searches_alone = own.retrieval.queries == "none" and own.retrieval.reranker != "language_model"
+        self.writes_once = searches_alone and own.answer.unsupported != "drop"
 
     def answer(self, messages: Sequence[Message]) -> Completion:
         """Answer the last user message from the documents."""

@@ -13,7 +13,7 @@ from groundtune.workspace import Workspace, write_json
 
 ARTIFACT, FILE = "calibration", "calibration.json"
 #: settings that change no confidence
-_OTHER = {"refuse_below", "context_tokens", "context_sentences", "neighbours", "parents"}
+_OTHER = {"refuse_below", "context_tokens", "context_sentences", "neighbours", "parents", "where"}
 
 
 def made_for(workspace: Workspace, settings: RetrievalConfig) -> dict[str, Any]:
@@ -44,8 +44,11 @@ def store(
     workspace.make(ARTIFACT, inputs, work)
 
 
-def stored(workspace: Workspace, settings: RetrievalConfig) -> Calibration | None:
+def stored(workspace: Workspace, settings: RetrievalConfig, *, must_fit: bool = True) -> Calibration | None:
     """The workspace's calibration; None where there is none.
+
+    Args:
+        must_fit: False: one for another index or other settings counts as none.
 
     Raises:
         ConfigError: it was made for another index or other settings, and would refuse the wrong questions.
@@ -55,6 +58,8 @@ def stored(workspace: Workspace, settings: RetrievalConfig) -> Calibration | Non
         return None
     now = made_for(workspace, settings)
     then = {name: manifest["inputs"].get(name) for name in now}
+    if then != now and not must_fit:
+        return None
     if then != now and settings.refuse_below is None:
         changed = [k for part in now for k in _differences(then[part], now[part], part)]
         raise ConfigError(

@@ -61,7 +61,7 @@ _REACH = 3
 #: content words after a negation that it denies, at most
 _SCOPE = 4
 _TOKEN = re.compile(
-    r"\d{4}-\d\d-\d\d(?!\d)"  # a date
+    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\d-])"  # a date
     r"|[^\W\d_]+-?\d[\w-]*"  # a code
     r"|\d+(?:[.,:]\d+)*"  # a number or a time of day
     r"|[%€$£°]"

@@ -5,16 +5,21 @@
 
 Fields are document, heading, media_type, language (text) and page, row (whole numbers). Text stands in single quotes, a
 quote in it twice; in a pattern % is any text and _ any character. A chunk without a page fits no test of pages, as in
-SQL. Every value is written by the store as a literal, never pasted. Leaves out the search itself.
+SQL. Every value is written by the store as a literal, never pasted. ``fits`` says the same of a chunk in hand: True, False, or
+None where the chunk has no such value (SQL's three-valued logic). Leaves out the search itself.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from groundtune.errors import InputError, did_you_mean
+from groundtune.records import Chunk
 
 #: field -> type of its values
 FIELDS: dict[str, type] = {
@@ -47,6 +52,19 @@ class Test:
         values = ", ".join(literal(v) for v in self.values)
         return f"{column(self.field)} {self.operator} {f'({values})' if self.operator.endswith('IN') else values}"
 
+    def fits(self, chunk: Chunk) -> bool | None:
+        """Whether a chunk fits; None where it has no such value."""
+        value: Any = getattr(chunk, self.field)
+        if value is None:
+            return None
+        if self.operator.endswith("LIKE"):
+            found = _pattern(str(self.values[0])).fullmatch(value) is not None
+        elif self.operator.endswith("IN"):
+            found = value in self.values
+        else:
+            return bool(_COMPARED[self.operator](value, self.values[0]))
+        return found != self.operator.startswith("NOT")
+
 
 @dataclass(frozen=True, slots=True)
 class Not:
@@ -57,6 +75,11 @@ class Not:
     def sql(self, column: Quote, literal: Literal) -> str:
         """The condition in SQL."""
         return f"NOT ({self.inner.sql(column, literal)})"
+
+    def fits(self, chunk: Chunk) -> bool | None:
+        """Whether a chunk fits; None where that cannot be told."""
+        found = self.inner.fits(chunk)
+        return None if found is None else not found
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +93,27 @@ class Join:
         """The condition in SQL."""
         return f" {self.word} ".join(f"({part.sql(column, literal)})" for part in self.parts)
 
+    def fits(self, chunk: Chunk) -> bool | None:
+        """Whether a chunk fits; None where that cannot be told."""
+        found, decides = [part.fits(chunk) for part in self.parts], self.word == "OR"
+        if decides in found:
+            return decides
+        return None if None in found else not decides
+
 
 Filter = Test | Not | Join
+
+_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq, "<>": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+@cache
+def _pattern(like: str) -> re.Pattern[str]:
+    """A pattern of SQL's as an expression: % any text, _ any character, a backslash before either the character itself."""
+    parts = re.findall(r"\\.|.", like, re.DOTALL)
+    own = {"%": ".*", "_": "."}
+    return re.compile("".join(own.get(p) or re.escape(p[-1]) for p in parts), re.DOTALL)
 
 
 def of_document(path: str) -> Filter:

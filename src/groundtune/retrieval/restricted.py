@@ -1,4 +1,4 @@
-"""A store of which every search sees only the chunks that fit a condition: the setting ``retrieval.where``."""
+"""A store of which only the chunks that fit a condition are seen: the setting ``retrieval.where``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def restricted(store: Any, where: str | None) -> Any:
 
 
 class Restricted:
-    """A store's searches with one condition; what is fetched by id is fetched as it is.
+    """A store behind one condition, whether its chunks are searched, fetched by id (a hit's neighbours) or gone through.
 
     Args:
         store: an opened store.
@@ -45,8 +45,8 @@ class Restricted:
 
     def entries(self, ids: Sequence[str]) -> dict[str, Any]:
         """As the store's."""
-        return dict(self._store.entries(ids))
+        return {id_: entry for id_, entry in self._store.entries(ids).items() if self._where.fits(entry.chunk)}
 
     def chunks(self) -> Iterator[Chunk]:
-        """As the store's, the condition not looked at."""
-        yield from self._store.chunks()
+        """As the store's."""
+        yield from (chunk for chunk in self._store.chunks() if self._where.fits(chunk))

@@ -108,13 +108,17 @@ class Retriever:
         self._vectors: dict[str, Any] = {}
         self._languages = Terms(folder / "store").words.languages
 
-    def embed_all(self, texts: list[str]) -> None:
-        """Embed many questions in one go, so that the searches that follow find them done."""
-        missing = [t for t in dict.fromkeys(texts) if t not in self._vectors]
+    def embed_all(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Embed many questions in one go, so that the searches that follow find them done; each text's vector, (dimensions,)."""
+        found = {t: v for t in texts if (v := self._vectors.get(t)) is not None}
+        missing = [t for t in dict.fromkeys(texts) if t not in found]
         if missing:
-            if len(self._vectors) > 10_000:
+            if len(self._vectors) > 10_000:  # a search under way in another thread has its own in hand
                 self._vectors.clear()
-            self._vectors.update(zip(missing, self.embedder.embed(missing), strict=True))
+            fresh = dict(zip(missing, self.embedder.embed(missing), strict=True))
+            self._vectors.update(fresh)
+            found |= fresh
+        return found
 
     def retrieve(
         self, question: str, *, document: str | None = None, also: Sequence[str] = (), without: Collection[str] = ()
@@ -127,12 +131,14 @@ class Retriever:
             also: further wordings, or texts such as an answer might stand in; a chunk's score is the mean over all.
             without: ids of chunks that count as not there.
         """
-        found = self._scored(question, document, also, frozenset(without))
+        texts = list(dict.fromkeys([question, *also]))
+        vectors = self.embed_all(texts)
+        found = self._scored(texts, vectors, document, frozenset(without))
         hits = [hit for hit, _ in found[: self.config.top_k]]
         if self.config.diversity and len(found) > 1:
-            scores, vectors = [h.score for h, _ in found], [e.vector for _, e in found]
-            hits = [found[n][0] for n in diverse(scores, vectors, self.config.top_k, self.config.diversity)]
-        vector = self._vectors[question]
+            scores, of_hits = [h.score for h, _ in found], [e.vector for _, e in found]
+            hits = [found[n][0] for n in diverse(scores, of_hits, self.config.top_k, self.config.diversity)]
+        vector = vectors[question]
         further = self._one_step_further(hits, question, vector, document, without) if len(hits) > 2 else None
         hits = [*hits[: self.config.top_k - 1], further] if further else hits
         return [*hits, *self._around(hits, vector, without)]
@@ -148,16 +154,14 @@ class Retriever:
         return least > 0 and self.confidence(question, hits) < least
 
     def _scored(
-        self, question: str, document: str | None, also: Sequence[str], without: Collection[str]
+        self, texts: Sequence[str], vectors: Mapping[str, Any], document: str | None, without: Collection[str]
     ) -> list[tuple[Hit, Any]]:
-        """Every candidate with the store's entry of it, best first."""
-        texts = list(dict.fromkeys([question, *also]))
-        self.embed_all(texts)
+        """Every candidate with the store's entry of it, best first; the first of the texts is the question."""
         wanted = self.config.candidates
         lists: list[list[str]] = []
         wordings: list[_Wording] = []
         for text in texts:
-            wording, found = self._searched(text, self._vectors[text], document, without)
+            wording, found = self._searched(text, vectors[text], document, without)
             wordings.append(wording)
             lists += found
         shortlist = best_first(reciprocal_rank(lists), max(wanted, self.config.top_k))
@@ -176,9 +180,9 @@ class Retriever:
             self.config.smoothing,
         )
         hits = [_hit(entries[i], wordings[0].vector, score) for i, score in zip(shortlist, scores, strict=True)]
-        hits = sorted(less_for_other_years(hits, question), key=lambda h: (-h.score, h.chunk.id))
+        hits = sorted(less_for_other_years(hits, texts[0]), key=lambda h: (-h.score, h.chunk.id))
         if self.reranker is not None:
-            hits = reranked(self.reranker, question, hits, self.config.rerank_candidates, self.config.rerank_weight)
+            hits = reranked(self.reranker, texts[0], hits, self.config.rerank_candidates, self.config.rerank_weight)
         return [(hit, entries[hit.chunk.id]) for hit in hits]
 
     def _searched(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import threading
 import tomllib
 import unicodedata
 from collections import Counter
@@ -30,6 +31,7 @@ COMPOUNDING = frozenset({"de"})
 DEFAULT = "en"
 #: fewest letters of a part; fewest and most of a compound; most parts; words whose parts are remembered
 PART, COMPOUND, MOST_PARTS, MOST_HELD = 3, (7, 60), 4, 200_000
+_STEMMING = threading.Lock()
 #: (part, how often it stands in the documents), from left to right
 _Cut = tuple[tuple[str, int], ...]
 #: linking elements and endings that a part may carry, and what it may have lost ("Schulbuch", "Liegeplatz", "Wohnhaus")
@@ -196,12 +198,14 @@ def _stem(word: str, language: str) -> str:
     """The stem of a word in small letters, its accents folded; what is too long for a word stays as it is."""
     if len(word) > COMPOUND[1]:
         return word
-    stem = _stemmer(language).stemWord(_folded(word) if language == "de" else word)
+    with _STEMMING:
+        stem = _stemmer(language).stemWord(_folded(word) if language == "de" else word)
     return stem if stem.isascii() else _MARK.sub("", unicodedata.normalize("NFKD", stem))
 
 
 @functools.cache
 def _stemmer(language: str) -> Any:
+    """The stemmer of a language, for one thread at a time: it keeps its word in itself."""
     import snowballstemmer  # type: ignore[import-untyped,unused-ignore]
 
     return snowballstemmer.stemmer(_SNOWBALL[language])

@@ -40,6 +40,17 @@ class GullibleBackend:
         """Answers to many conversations."""
         return [self.generate(messages, max_tokens=max_tokens) for messages in conversations]
 
+    def sample_batch(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        *,
+        temperature: float,
+        seeds: Sequence[int],
+        max_tokens: int = 32,
+    ) -> list[Generation]:
+        """The same as without sampling."""
+        return self.generate_batch(conversations, max_tokens=max_tokens)
+
     def count_tokens(self, text: str) -> int:
         """Words."""
         return len(text.split())

@@ -32,14 +32,23 @@ BATCH_TOKENS = 512
 
 
 def can_open(folder: Path) -> bool:
-    """Whether a folder is of a plain BERT encoder in one safetensors file."""
+    """Whether a folder is of a plain BERT encoder in one safetensors file, of numbers that numpy has (no bfloat16)."""
     try:
         settings: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     plain = settings.get("model_type") == "bert" and settings.get("hidden_act") == "gelu"
     absolute = settings.get("position_embedding_type", "absolute") == "absolute" and not settings.get("is_decoder")
-    return plain and absolute and (folder / "model.safetensors").exists()
+    file = folder / "model.safetensors"
+    return plain and absolute and file.exists() and not _of_type(file, "BF16")
+
+
+def _of_type(file: Path, wanted: str) -> bool:
+    """Whether a safetensors file has a tensor of a type, by its header."""
+    from safetensors import safe_open
+
+    with safe_open(file, "numpy") as held:  # type: ignore[no-untyped-call]
+        return any(held.get_slice(name).get_dtype() == wanted for name in held.keys())  # noqa: SIM118
 
 
 class Bert:

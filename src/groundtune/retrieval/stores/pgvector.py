@@ -53,7 +53,12 @@ K1, B = 1.2, 0.75
 #: rows that an HNSW search keeps in sight: of 100 nearest at least 99 are found (docs/stores.md)
 _EF_SEARCH = 400
 _PLACE = "postgres.json"
-_KINDS = ("chunks", "sentences", "terms", "figures")
+_ROWS = ("chunks", "sentences", "terms")
+_KINDS = (*_ROWS, "figures")
+#: temporary tables of what is added
+_NEW = "gt_new"
+#: most dimensions that pgvector makes a graph of; longer vectors are searched exactly
+_MOST_GRAPHED = 2000
 _TYPES = {"page": "integer", "row": "integer", "position": "integer", "length": "integer"}
 
 
@@ -81,8 +86,18 @@ def build(folder: Path, batches: Iterable[Sequence[Entry]], dimensions: int, opt
 
 
 def take_over(folder: Path, target: Path) -> None:
-    """A folder for the same tables, to be changed in place: each change is one transaction and may be repeated."""
-    shutil.copytree(folder, target)
+    """A folder for the same tables, to be changed in place: each change is one transaction and may be repeated.
+
+    Tables that another folder has (the project was copied) are left to it, and copied.
+    """
+    name = _tables(folder)
+    with _connect(folder) as connection:
+        found = connection.execute("SELECT obj_description(%s::regclass)", [f"{name}_chunks"]).fetchone()
+    owner = Path((found or [""])[0] or folder)
+    if owner.resolve() != folder.resolve() and _names(owner, name):
+        _copy_where(folder, target, None)
+    else:
+        shutil.copytree(folder, target)
 
 
 def copy(folder: Path, target: Path) -> None:
@@ -96,20 +111,25 @@ def copy_without(folder: Path, target: Path, document_id: str) -> int:
 
 
 def change(folder: Path, *, delete: Sequence[str] = (), batches: Iterable[Sequence[Entry]] = ()) -> int:
-    """Take documents (by id) out of a store and add entries, whose documents are taken out first; returns the chunks held."""
+    """Take documents (by id) out of a store and add entries, in the place of chunks of their ids; returns the chunks held.
+
+    What is new is gathered beside the tables first, which may take long: they are locked only to be changed.
+    """
     from psycopg import sql
 
     name = _tables(folder)
     with _connect(folder) as connection:
+        for kind in _ROWS:
+            statement = sql.SQL("CREATE TEMP TABLE {} (LIKE {}) ON COMMIT DROP")
+            connection.execute(statement.format(_table(_NEW, kind), _table(name, kind)))
+        _add(connection, _NEW, folder, batches)
+        new = connection.execute(sql.SQL("SELECT chunk_id FROM {}").format(_table(_NEW, "chunks"))).fetchall()
         _drop_indexes(connection, name)
         _delete(connection, name, "document_id", delete)
-
-        def fresh() -> Iterator[Sequence[Entry]]:
-            for batch in batches:
-                _delete(connection, name, "chunk_id", [e.chunk.id for e in batch])
-                yield batch
-
-        _add(connection, name, folder, fresh())
+        _delete(connection, name, "chunk_id", [row[0] for row in new])
+        for kind in _ROWS:
+            statement = sql.SQL("INSERT INTO {} SELECT * FROM {}")
+            connection.execute(statement.format(_table(name, kind), _table(_NEW, kind)))
         _finish(connection, name, int(_place(folder)["approximate_from"]))
         found = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(_table(name, "chunks"))).fetchone()
     return int(found[0])
@@ -264,7 +284,7 @@ def _add(connection: Any, name: str, folder: Path, batches: Iterable[Sequence[En
 def _delete(connection: Any, name: str, column: str, ids: Sequence[str]) -> None:
     from psycopg import sql
 
-    for kind in ("chunks", "sentences", "terms"):
+    for kind in _ROWS:
         statement = sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(_table(name, kind), sql.Identifier(column))
         connection.execute(statement, [list(ids)])
 
@@ -280,7 +300,8 @@ def _finish(connection: Any, name: str, approximate_from: int) -> None:
     )
     for kind, columns in (("chunks", ("vector",)), ("sentences", ("vector", "context_vector"))):
         rows = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(_table(name, kind))).fetchone()[0]
-        for column in columns if approximate_from and rows >= approximate_from else ():
+        graphs = approximate_from and rows >= approximate_from and _dimensions(connection, name) <= _MOST_GRAPHED
+        for column in columns if graphs else ():
             connection.execute(
                 sql.SQL("CREATE INDEX {} ON {} USING hnsw ({} vector_cosine_ops)").format(
                     sql.Identifier(f"{name}_{kind}_{column}_hnsw"), _table(name, kind), sql.Identifier(column)
@@ -288,6 +309,13 @@ def _finish(connection: Any, name: str, approximate_from: int) -> None:
             )
         connection.execute(sql.SQL("ANALYZE {}").format(_table(name, kind)))
     connection.execute(sql.SQL("ANALYZE {}").format(_table(name, "terms")))
+
+
+def _dimensions(connection: Any, name: str) -> int:
+    found = connection.execute(
+        "SELECT atttypmod FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'vector'", [f"{name}_chunks"]
+    ).fetchone()
+    return int(found[0])
 
 
 def _drop_indexes(connection: Any, name: str) -> None:
@@ -307,11 +335,8 @@ def _copy_where(folder: Path, target: Path, without: str | None) -> int:
     _write_place(target, place["database"], place["project"], place["approximate_from"])
     new = _tables(target)
     with _connect(target) as connection:
-        size = connection.execute(
-            "SELECT atttypmod FROM pg_attribute WHERE attrelid = %s::regclass AND attname = 'vector'", [f"{old}_chunks"]
-        ).fetchone()[0]
-        _create(connection, new, size, target)
-        for kind in ("chunks", "sentences", "terms"):
+        _create(connection, new, _dimensions(connection, old), target)
+        for kind in _ROWS:
             statement = sql.SQL("INSERT INTO {} SELECT * FROM {} WHERE document_id IS DISTINCT FROM %s")
             connection.execute(statement.format(_table(new, kind), _table(old, kind)), [without])
         _finish(connection, new, int(place["approximate_from"]))

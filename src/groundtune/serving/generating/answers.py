@@ -351,7 +351,7 @@ def _ask(system: Any, messages: Sequence[Message], asked: Asked, sink: _Now, ans
         answers.prompt_tokens += completion.usage.prompt_tokens if number == 0 else 0
         choice.written = completion.usage.completion_tokens
         rest = completion.text.removeprefix("".join(shown).rstrip()) if shown else completion.text
-        tokens = () if shown or not asked.generated else asked.generated[-1]
+        tokens = () if shown or not asked.generated else _spelling(completion.text, asked.generated[-1])
         sink(Piece(rest, tokens, "length" if asked.finish == "length" else "stop"))
     except Gone:
         return
@@ -359,3 +359,9 @@ def _ask(system: Any, messages: Sequence[Message], asked: Asked, sink: _Now, ans
         sink(Piece(error=error))
     finally:
         ASKED.reset(token)
+
+
+def _spelling(text: str, tokens: tuple[Token, ...]) -> tuple[Token, ...]:
+    """The tokens, if they spell just this text: what a guard took out, or a System left out, is not told by its tokens."""
+    spelled = b"".join(t.bytes for t in tokens).decode("utf-8", "replace")
+    return tokens if spelled.strip() == text.strip() else ()

@@ -22,6 +22,7 @@ from groundtune.methods._systems import build_system
 from groundtune.nn.adapters.files import read_adapter
 from groundtune.prompt_files import FOLDER
 from groundtune.records import Generation, Message, Usage
+from groundtune.retrieval.calibrated import ARTIFACT as CALIBRATION
 from groundtune.serving.catalog import Model
 from groundtune.serving.generating.engines import AnyWriting, Engines
 from groundtune.system import System
@@ -224,9 +225,10 @@ class Systems:
             return found[1]
 
     def _made_of(self) -> Any:
-        """When the index and every run were made."""
+        """When the documents, the index, its calibration and every run were made."""
         workspace = self._setup.workspace
-        manifests = [workspace.path("index") / "manifest.json", workspace.path("tuned.json")]
+        manifests = [workspace.path(name) / "manifest.json" for name in ("documents", "index", CALIBRATION)]
+        manifests.append(workspace.path("tuned.json"))
         manifests += sorted(workspace.path("runs").glob("*/manifest.json"))
         manifests += sorted((workspace.root / FOLDER).glob("*.txt"))  # prompts, read when a System is built
         return [(str(m), m.stat().st_mtime_ns) for m in manifests if m.exists()]
