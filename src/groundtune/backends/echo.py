@@ -1,6 +1,6 @@
 """A backend that always writes the same text: for tests, and to see what a System asks.
 
-``{prompt}`` in the text stands for the whole prompt: ``groundtune ask "..." --system react --model 'echo:{prompt}'``.
+``{prompt}`` in the text stands for the whole prompt, with as many passages as any model but pebble is shown: ``groundtune ask "..." --system react --model 'echo:{prompt}'``.
 """
 
 from __future__ import annotations

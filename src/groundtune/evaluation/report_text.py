@@ -39,6 +39,8 @@ METRICS: Final[dict[str, tuple[str, str]]] = {
         "Faithfulness",
         "share of an answer's sentences that one of its sources supports, by the support score",
     ),
+    "citation_precision": ("Citations right", "share of the quoted sources that are a passage that is needed"),
+    "citation_recall": ("Citations found", "share of the passages needed that a source quotes"),
     "answer_relevance": (
         "Relevance",
         "how close an answer is to its question in meaning; not whether it is right, and low for bare figures",

@@ -1,6 +1,6 @@
 """A text's words as full-text search compares them, by language: without stop words, stemmed, compounds with their parts.
 
-Stems are Snowball's (Porter, "Snowball: A language for stemming algorithms", 2001; snowballstemmer 3, 30 languages). German
+Stems are Snowball's (Porter, "Snowball: A language for stemming algorithms", 2001; snowballstemmer 3, 31 languages). German
 ones have their umlauts folded, however they are typed ("Gebühr", "Gebuehr", "Gebuhr"). A German compound brings its parts
 along ("Jahresurlaubsanspruch": also "Jahr", "Urlaub", "Anspruch"), by Koehn and Knight, "Empirical Methods for Compound
 Splitting" (EACL 2003): of the ways to cut it into known words, with or without a linking element, the one whose words are
