@@ -1,6 +1,6 @@
 """What each step of retrieval is worth: Cranfield, XQuAD, mined questions, and refusal with the paragraph removed.
 
-python tools/retrieval_results.py ../shared [--work work/retrieval] [--mined work/mined.jsonl] [cranfield xquad mined refusal fit]
+python tools/retrieval_results.py ../shared [--work work/retrieval] [--mined work/mined.jsonl] [cranfield xquad mined refusal fit rerank]
 
 Vectors are kept in WORK/vectors.db by the hash of their text, indexes in WORK/NAME, so a second run embeds nothing. Searches
 run over the store's own entries held in memory (exact search, as the store's): the same hits, sooner.
@@ -8,7 +8,8 @@ run over the store's own entries held in memory (exact search, as the store's): 
 Cranfield's nDCG@10 (Jarvelin and Kekalainen 2002, gain = grade) is given in two readings of its judgements. `qrels.tsv` has
 1 for the most relevant and 4 for the least: `as filed` takes these numbers as gains and -1 as none, which is the reading
 that issue 6's baselines are in; `turned` is the file corrected for trec_eval (5 the best), which is what the judges meant.
-`fit` prints refusal's shipped weights, from mined questions of documents that no other figure is taken from.
+`fit` prints refusal's shipped weights, from mined questions of documents that no other figure is taken from. `rerank` shows the
+bundled cross-encoder with several weights: they are chosen on mined validation questions, and only reported on the other sets.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from groundtune.retrieval.refusal import (
     threshold_of_false_refusals,
     threshold_to_refuse,
 )
-from groundtune.retrieval.reranking import open_reranker
+from groundtune.retrieval.reranking import open_reranker, reranked
 from groundtune.retrieval.retriever import Retriever
 
 Documents = Sequence[tuple[str, str]]
@@ -298,6 +299,75 @@ RECALL_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+#: weights of the reranker's say that are tried; 0: without it
+WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+
+
+class Given:
+    """A reranker that was asked before: its scores of a question's candidates, by text."""
+
+    NAME = "given"
+
+    def __init__(self, scores: dict[str, float]) -> None:
+        self._scores = scores
+
+    def scores(self, question: str, texts: Sequence[str]) -> list[float]:
+        return [self._scores[text] for text in texts]
+
+
+def rerank(
+    collection: Collection, questions: Sequence[str], most: int, measured: Callable[[list[list[str]]], str], **settings: Any
+) -> None:  # fmt: skip
+    """A line for each weight; the cross-encoder reads each candidate once."""
+    retriever, reader = collection.retriever(top_k=20, **settings), open_reranker("cross_encoder")
+    retriever.embed_all(list(questions))
+    found = [retriever.retrieve(q) for q in questions]
+    given = []
+    for n, (question, hits) in enumerate(zip(questions, found, strict=True)):
+        texts = [h.chunk.text for h in hits[:most]]
+        given.append(Given(dict(zip(texts, reader.scores(question, texts), strict=True))))
+        if n % 200 == 0:
+            print(f"  {n} of {len(questions)} read", flush=True)
+    for candidates in (c for c in (5, 10, 20) if c <= most):
+        for weight in WEIGHTS if candidates == most else WEIGHTS[1:]:
+            ranked = [
+                list(dict.fromkeys(h.chunk.document for h in reranked(g, "", hits, candidates, weight)))
+                for g, hits in zip(given, found, strict=True)
+            ]
+            print(f"  {measured(ranked)}  candidates {candidates}, weight {weight}", flush=True)
+
+
+def ranks_of(answers: Sequence[str]) -> Callable[[list[list[str]]], str]:
+    def measured(ranked: list[list[str]]) -> str:
+        ranks = [r.index(a) + 1 if a in r else 0 for r, a in zip(ranked, answers, strict=True)]
+        one, five = np.mean([r == 1 for r in ranks]), np.mean([0 < r <= 5 for r in ranks])
+        return f"{one:.4f}    {five:.4f}    {np.mean([1 / r if r else 0 for r in ranks]):.4f}"
+
+    return measured
+
+
+def rerankings(given: argparse.Namespace) -> None:
+    documents, questions = mined_passages(given.mined, "validation")
+    print(f"cross_encoder on mined validation, {len(questions)} questions\n  recall@1  recall@5  MRR")
+    collection = Collection(given.work, "mined-validation", documents)
+    rerank(collection, [q for q, _ in questions], 20, ranks_of([d for _, d in questions]))
+    folder = given.shared / "evalsets" / "cranfield"
+    filed, turned = judgements(folder)
+    queries = lines(folder / "queries.jsonl")
+
+    def gains(ranked: list[list[str]]) -> str:
+        pairs = [(ndcg(r, filed[q["id"]]), ndcg(r, turned[q["id"]])) for r, q in zip(ranked, queries, strict=True)]
+        return "    ".join(f"{mean:.4f}" for mean in np.mean(pairs, axis=0))
+
+    print("cross_encoder on Cranfield, whole abstracts, settings for topics: nDCG@10\n  as filed  turned")
+    whole = Collection(given.work, "cranfield-whole", abstracts(given.shared), 500)
+    rerank(whole, [q["text"] for q in queries], 20, gains, **TOPICS)
+    documents, questions = xquad_paragraphs(given.shared)
+    print("cross_encoder on XQuAD\n  recall@1  recall@5  MRR")
+    collection = Collection(given.work, "xquad", documents)
+    rerank(collection, [q for q, _ in questions], 5, ranks_of([d for _, d in questions]))
+
+
 def numbers(collection: Collection, questions: Questions, **settings: Any) -> tuple[list[Any], list[bool], list[str]]:
     """Refusal's features of each question with its document among the others and without."""
     retriever = collection.retriever(**settings)
@@ -349,6 +419,8 @@ def main() -> None:
     parser.add_argument("--mined", type=Path, default=Path("work/mined.jsonl"))
     given = parser.parse_args()
     given.work.mkdir(parents=True, exist_ok=True)
+    if "rerank" in given.what:
+        rerankings(given)
     if "cranfield" in given.what:
         cranfield(given.shared, given.work)
     if {"xquad", "refusal"} & {*given.what}:
