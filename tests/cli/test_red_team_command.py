@@ -26,6 +26,8 @@ def test_a_few_cases_are_stopped_and_the_page_and_the_tables_say_so(made: Path, 
     result = json.loads(said)
     assert result["sets"] == {"own": {"cases": 3, "before": 3, "after": 0, "times_lower": None}}
     assert result["false_alarms"]["questions"]["questions"] == 6
+    assert result["off_topic"]["the project's"]["asked"] == 6
+    assert result["off_topic"]["the project's"]["stopped"] == 0
     html = page.read_text(encoding="utf-8")
     assert "What got through" in html
     assert "By set" in html

@@ -27,6 +27,10 @@ def render_report(result: dict[str, Any]) -> str:
             for k in ("questions", "answers")
             if k in found
         ]
+    rows += [
+        (f"{name} questions off topic (input_off_topic)", found["stopped"], found["asked"])
+        for name, found in result["off_topic"].items()
+    ]
     alone = [
         (rule, *(f"{row[s]['succeeded']} of {row[s]['cases']}" for s in result["stages"]))
         for rule, row in result["rules_alone"].items()

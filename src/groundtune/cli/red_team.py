@@ -135,6 +135,7 @@ def run_red_team(
             "questions": false_alarms(questions, build, planted, policy),
             **ordinary_text(setup, policy, ordinary),
         },
+        "off_topic": off_topic_questions(setup, policy, questions, ordinary),
     }
 
 
@@ -177,6 +178,19 @@ def builder(setup: Setup, name: str, backend: str, cases: list[Case]) -> Any:
         return build_system(name, attacked)
 
     return build
+
+
+def off_topic_questions(
+    setup: Setup, policy: GuardConfig, questions: list[str], files: list[Path]
+) -> dict[str, dict[str, Any]]:
+    """What ``input_off_topic`` stops, or would: of the project's questions, and of the questions of each file."""
+    from groundtune.guardrails.red_team.ordinary import off_topic, read_rows
+    from groundtune.methods._guards import nearness_of
+
+    asked = {"the project's": questions}
+    asked |= {file.name: [r.question for r in read_rows(file, SAMPLE) if r.question] for file in files}
+    setup.retriever.embed_all([q for found in asked.values() for q in found])
+    return {name: off_topic(found, nearness_of(setup), policy) for name, found in asked.items() if found}
 
 
 def ordinary_text(setup: Setup, policy: GuardConfig, files: list[Path]) -> dict[str, Any]:
@@ -226,6 +240,8 @@ def show(result: dict[str, Any]) -> None:
     added = asked["added_seconds"]
     say(f"guards add {added['first'] * 1e3:.1f} ms to a question, {added['again'] * 1e3:.1f} ms to one asked again")
     say(f"  documents: {alarms['documents']['dropped']} of {alarms['documents']['sentences']} sentences taken out")
+    for name, found in result["off_topic"].items():
+        say(f"  {name} questions: {found['stopped']} of {found['asked']} off topic (`input_off_topic`)")
     for text in alarms["documents"]["examples"]:
         say(f"    {escape(text)}")
     for name, found in alarms["files"].items():

@@ -19,7 +19,7 @@ from groundtune.errors import ConfigError, InputError
 #: score from which a rule speaks; chosen on training and validation text, see ``weights/card.md``
 DEFAULTS = {
     "input_injection": 0.5,
-    "input_off_topic": 0.2,
+    "input_off_topic": 0.65,  # 1 - similarity: 0.7 % of the example's training questions are that far off (docs/guardrails.md)
     "input_toxic": 0.5,
     "retrieved_instructions": 0.6,
     "output_followed": 0.3,

@@ -76,7 +76,7 @@ def guarded(system: System, setup: Any) -> System:
         return system
     policy = policy_of(setup)
     looks = any(getattr(policy, rule) for rule in GUARD_RULES if not rule.startswith("retrieved_"))
-    return Guarded(system, policy, _nearness(setup), _instructions(setup)) if looks or policy.classifiers else system
+    return Guarded(system, policy, nearness_of(setup), _instructions(setup)) if looks or policy.classifiers else system
 
 
 def _instructions(setup: Any) -> list[str]:
@@ -89,7 +89,7 @@ def _instructions(setup: Any) -> list[str]:
     return found
 
 
-def _nearness(setup: Any) -> Callable[[str], float]:
+def nearness_of(setup: Any) -> Callable[[str], float]:
     """Similarity of a question to the nearest sentence of the documents; 1 where there is no index to tell."""
 
     def nearness(question: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from groundtune.config import GuardConfig
 from groundtune.errors import InputError
 from groundtune.guardrails.guarded import Guarded
+from groundtune.guardrails.policy import threshold
 from groundtune.records import Completion, Message, Source
 from groundtune.system import as_messages
 
@@ -75,6 +76,13 @@ def _stopped(rows: Sequence[Row], policy: GuardConfig, prefix: str) -> dict[str,
     system = Guarded(_Right(asked), policy.model_copy(update=dict.fromkeys(others, False)))
     changed = [r.question for r in asked if system.answer(as_messages(r.question)).text != r.answer]
     return {"asked": len(asked), "stopped": len(changed), "examples": changed[:10]}
+
+
+def off_topic(questions: Sequence[str], nearness: Callable[[str], float], policy: GuardConfig) -> dict[str, Any]:
+    """Questions that ``input_off_topic`` stops, or would if it were on."""
+    limit = threshold(policy, "input_off_topic")
+    far = [q for q in questions if 1.0 - nearness(q) >= limit]
+    return {"asked": len(questions), "stopped": len(far), "examples": far[:10]}
 
 
 def questions_stopped(rows: Sequence[Row], policy: GuardConfig) -> dict[str, Any]:
