@@ -47,7 +47,7 @@ def _of_type(file: Path, wanted: str) -> bool:
     """Whether a safetensors file has a tensor of a type, by its header."""
     from safetensors import safe_open
 
-    with safe_open(file, "numpy") as held:  # type: ignore[no-untyped-call]
+    with safe_open(file, "numpy") as held:
         return any(held.get_slice(name).get_dtype() == wanted for name in held.keys())  # noqa: SIM118
 
 
