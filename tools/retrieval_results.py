@@ -347,10 +347,13 @@ def ranks_of(answers: Sequence[str]) -> Callable[[list[list[str]]], str]:
 
 
 def rerankings(given: argparse.Namespace) -> None:
-    documents, questions = mined_passages(given.mined, "validation")
-    print(f"cross_encoder on mined validation, {len(questions)} questions\n  recall@1  recall@5  MRR")
-    collection = Collection(given.work, "mined-validation", documents)
-    rerank(collection, [q for q, _ in questions], 20, ranks_of([d for _, d in questions]))
+    for part in ("validation", "test"):
+        documents, questions = mined_passages(given.mined, part)
+        print(
+            f"cross_encoder on mined {part}, {len(questions)} questions, {len(documents)} passages\n  recall@1  recall@5  MRR"
+        )
+        collection = Collection(given.work, f"mined-{part}", documents)
+        rerank(collection, [q for q, _ in questions], 20, ranks_of([d for _, d in questions]))
     folder = given.shared / "evalsets" / "cranfield"
     filed, turned = judgements(folder)
     queries = lines(folder / "queries.jsonl")

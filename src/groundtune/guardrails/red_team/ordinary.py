@@ -71,7 +71,7 @@ class _Right:
 
 
 def _stopped(rows: Sequence[Row], policy: GuardConfig, prefix: str) -> dict[str, Any]:
-    asked = [row for row in rows if row.question and row.answer]
+    asked = list({row.question: row for row in rows if row.question and row.answer}.values())
     others = [n for n in GuardConfig.model_fields if n.startswith(("input_", "output_")) and not n.startswith(prefix)]
     system = Guarded(_Right(asked), policy.model_copy(update=dict.fromkeys(others, False)))
     changed = [r.question for r in asked if system.answer(as_messages(r.question)).text != r.answer]
