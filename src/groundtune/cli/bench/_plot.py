@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from groundtune.page.text import esc
 
-_WIDTH, _NAMES, _VALUES, _ROW, _HEAD = 720, 210, 150, 26, 46
+_WIDTH, _ROW, _HEAD = 720, 26, 46
+#: room for a character, and beside names and values
+_CHARACTER, _BESIDE = 7.2, 24
 _STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; fill: #1a222c; }
 .title { font-size: 16px; font-weight: 600; } .soft { fill: #556170; } .page { fill: #f7f8f9; }
@@ -44,6 +46,11 @@ def bars(title: str, note: str, panels: Sequence[tuple[str, Sequence[Bar]]]) -> 
     """
     parts = [f'<text class="title" x="16" y="28">{esc(title)}</text>']
     parts.append(f'<text class="soft" x="16" y="50">{esc(note)}</text>')
+    every = [bar for _, rows in panels for bar in rows]
+    names, values = (
+        round(max((len(text) for text in texts), default=0) * _CHARACTER) + _BESIDE
+        for texts in ([b.name for b in every], [b.shown for b in every])
+    )
     y = 62
     for heading, rows in panels:
         parts.append(f'<text class="soft" x="16" y="{y + 28}">{esc(heading)}</text>')
@@ -51,13 +58,13 @@ def bars(title: str, note: str, panels: Sequence[tuple[str, Sequence[Bar]]]) -> 
         longest = max((bar.value for bar in rows), default=0) or 1
         for at, bar in enumerate(rows):
             line = top + at * _ROW
-            length = max(1.0, bar.value / longest * (_WIDTH - _NAMES - _VALUES))
+            length = max(1.0, bar.value / longest * (_WIDTH - names - values))
             kind = "bar ours" if bar.ours else "bar"
-            parts.append(f'<text x="{_NAMES - 10}" y="{line + 16}" text-anchor="end">{esc(bar.name)}</text>')
-            parts.append(f'<rect class="{kind}" x="{_NAMES}" y="{line + 3}" width="{length:.1f}" height="18" rx="2"/>')
-            parts.append(f'<text x="{_NAMES + length + 8:.1f}" y="{line + 16}">{esc(bar.shown)}</text>')
+            parts.append(f'<text x="{names - 10}" y="{line + 16}" text-anchor="end">{esc(bar.name)}</text>')
+            parts.append(f'<rect class="{kind}" x="{names}" y="{line + 3}" width="{length:.1f}" height="18" rx="2"/>')
+            parts.append(f'<text x="{names + length + 8:.1f}" y="{line + 16}">{esc(bar.shown)}</text>')
         y = top + len(rows) * _ROW
-        parts.append(f'<line class="base" x1="{_NAMES}" x2="{_NAMES}" y1="{top}" y2="{y}"/>')
+        parts.append(f'<line class="base" x1="{names}" x2="{names}" y1="{top}" y2="{y}"/>')
     told = "; ".join(f"{heading}: {', '.join(f'{b.name} {b.shown}' for b in rows)}" for heading, rows in panels)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y + 20}" width="{_WIDTH}" height="{y + 20}" '
