@@ -48,7 +48,7 @@ def _next_steps(result: dict[str, Any], file: Path) -> None:
                 say(escape(f"prompts/{name.removeprefix('prompt.')}.txt, instruction: {text}"))
         if any(name.startswith("index.") for name in winner):
             say("next: groundtune index")
-        if result["calibrated"]:
+        if result["calibrated"] and any(name.startswith(("index.", "retrieval.")) for name in winner):
             say("next: groundtune calibrate: the one there is was made with the settings as they were")
     if result["report"]:
         say(f"report   {result['report']}")
