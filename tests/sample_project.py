@@ -6,8 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+#: a command typed in this process: exit code, stdout, message
+Typed = Callable[..., tuple[int, str, str]]
 
 HOURS = """Opening hours of the Marlow reading rooms
 

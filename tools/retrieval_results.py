@@ -48,6 +48,7 @@ from groundtune.retrieval.retriever import Retriever
 
 Documents = Sequence[tuple[str, str]]
 Questions = Sequence[tuple[str, str]]  # (question, the document that answers)
+Measured = Callable[[Iterable[Sequence[str]]], str]  # documents of each question, best first -> figures
 #: mined questions that are looked at, of each part
 MINED = 260
 
@@ -190,6 +191,29 @@ def judgements(folder: Path) -> tuple[dict[str, dict[str, int]], dict[str, dict[
     return filed, turned
 
 
+def gains_of(folder: Path) -> Measured:
+    """Cranfield's nDCG@10 of each query's documents, as filed and turned."""
+    filed, turned = judgements(folder)
+    queries = [q["id"] for q in lines(folder / "queries.jsonl")]
+
+    def measured(ranked: Iterable[Sequence[str]]) -> str:
+        pairs = [(ndcg(r, filed[q]), ndcg(r, turned[q])) for r, q in zip(ranked, queries, strict=True)]
+        return "    ".join(f"{mean:.4f}" for mean in np.mean(pairs, axis=0))
+
+    return measured
+
+
+def ranks_of(answers: Sequence[str]) -> Measured:
+    """recall@1, recall@5 and MRR of the one document that answers each question."""
+
+    def measured(ranked: Iterable[Sequence[str]]) -> str:
+        ranks = [r.index(a) + 1 if a in r else 0 for r, a in zip(ranked, answers, strict=True)]
+        one, five = np.mean([r == 1 for r in ranks]), np.mean([0 < r <= 5 for r in ranks])
+        return f"{one:.4f}    {five:.4f}    {np.mean([1 / r if r else 0 for r in ranks]):.4f}"
+
+    return measured
+
+
 def abstracts(shared: Path) -> list[tuple[str, str]]:
     """Cranfield's; two are empty."""
     rows = lines(shared / "evalsets" / "cranfield" / "docs.jsonl")
@@ -200,14 +224,13 @@ def cranfield(shared: Path, work: Path) -> None:
     folder = shared / "evalsets" / "cranfield"
     documents = abstracts(shared)
     queries = lines(folder / "queries.jsonl")
-    filed, turned = judgements(folder)
     collection = Collection(work, "cranfield", documents)
     texts = [q["text"] for q in queries]
 
+    gains = gains_of(folder)
+
     def show(name: str, ranked: Iterable[Sequence[str]]) -> None:
-        pairs = [(ndcg(r, filed[q["id"]]), ndcg(r, turned[q["id"]])) for r, q in zip(ranked, queries, strict=True)]
-        means = np.mean(pairs, axis=0)
-        print(f"  {means[0]:.4f}    {means[1]:.4f}  {name}", flush=True)
+        print(f"  {gains(ranked)}  {name}", flush=True)
 
     names = np.array([d for d, _ in documents])
     vectors, asked = collection.embedder.embed([t for _, t in documents]), collection.embedder.embed(texts)
@@ -280,12 +303,8 @@ def recall(collection: Collection, questions: Questions, steps: Sequence[tuple[s
     for name, settings in steps:
         retriever = collection.retriever(**settings)
         retriever.embed_all([q for q, _ in questions])
-        ranks = []
-        for question, document in questions:
-            found = collection.documents(retriever, question)
-            ranks.append(found.index(document) + 1 if document in found else 0)
-        one, five = np.mean([r == 1 for r in ranks]), np.mean([0 < r <= 5 for r in ranks])
-        print(f"  {one:.4f}    {five:.4f}    {np.mean([1 / r if r else 0 for r in ranks]):.4f}  {name}", flush=True)
+        ranked = [collection.documents(retriever, q) for q, _ in questions]
+        print(f"  {ranks_of([d for _, d in questions])(ranked)}  {name}", flush=True)
 
 
 RECALL_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -316,7 +335,7 @@ class Given:
 
 
 def rerank(
-    collection: Collection, questions: Sequence[str], most: int, measured: Callable[[list[list[str]]], str], **settings: Any
+    collection: Collection, questions: Sequence[str], most: int, measured: Measured, **settings: Any
 ) -> None:  # fmt: skip
     """A line for each weight; the cross-encoder reads each candidate once."""
     retriever, reader = collection.retriever(top_k=20, **settings), open_reranker("cross_encoder")
@@ -337,15 +356,6 @@ def rerank(
             print(f"  {measured(ranked)}  candidates {candidates}, weight {weight}", flush=True)
 
 
-def ranks_of(answers: Sequence[str]) -> Callable[[list[list[str]]], str]:
-    def measured(ranked: list[list[str]]) -> str:
-        ranks = [r.index(a) + 1 if a in r else 0 for r, a in zip(ranked, answers, strict=True)]
-        one, five = np.mean([r == 1 for r in ranks]), np.mean([0 < r <= 5 for r in ranks])
-        return f"{one:.4f}    {five:.4f}    {np.mean([1 / r if r else 0 for r in ranks]):.4f}"
-
-    return measured
-
-
 def rerankings(given: argparse.Namespace) -> None:
     for part in ("validation", "test"):
         documents, questions = mined_passages(given.mined, part)
@@ -355,16 +365,10 @@ def rerankings(given: argparse.Namespace) -> None:
         collection = Collection(given.work, f"mined-{part}", documents)
         rerank(collection, [q for q, _ in questions], 20, ranks_of([d for _, d in questions]))
     folder = given.shared / "evalsets" / "cranfield"
-    filed, turned = judgements(folder)
     queries = lines(folder / "queries.jsonl")
-
-    def gains(ranked: list[list[str]]) -> str:
-        pairs = [(ndcg(r, filed[q["id"]]), ndcg(r, turned[q["id"]])) for r, q in zip(ranked, queries, strict=True)]
-        return "    ".join(f"{mean:.4f}" for mean in np.mean(pairs, axis=0))
-
     print("cross_encoder on Cranfield, whole abstracts, settings for topics: nDCG@10\n  as filed  turned")
     whole = Collection(given.work, "cranfield-whole", abstracts(given.shared), 500)
-    rerank(whole, [q["text"] for q in queries], 20, gains, **TOPICS)
+    rerank(whole, [q["text"] for q in queries], 20, gains_of(folder), **TOPICS)
     documents, questions = xquad_paragraphs(given.shared)
     print("cross_encoder on XQuAD\n  recall@1  recall@5  MRR")
     collection = Collection(given.work, "xquad", documents)

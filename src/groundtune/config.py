@@ -332,12 +332,6 @@ class OptimizeConfig(_Part):
         {},
         description="settings and the values to try, as in {retrieval.top_k: [3, 5, 8]}; default: those that `groundtune optimize --show-space` prints",
     )
-
-    @field_validator("space", mode="before")
-    @classmethod
-    def _flat(cls, values: Any) -> Any:
-        return flat(values) if isinstance(values, dict) else values
-
     arms: int = Field(24, ge=2, description="most combinations of settings that each of the two stages begins with")
     keep: int = Field(4, ge=2, description="combinations that leave each stage, the current settings among them")
     eta: int = Field(2, ge=2, description="each round asks so many times more questions and drops all but 1 in so many")
@@ -351,6 +345,11 @@ class OptimizeConfig(_Part):
         {"token_f1": 1.0, "supported": 0.25, "abstention_accuracy": 1.0},
         description="metrics of an answer; abstention_accuracy: what a question without an answer counts beside one with",
     )
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _flat(cls, values: Any) -> Any:
+        return flat(values) if isinstance(values, dict) else values
 
 
 class ClaimsConfig(_Part):

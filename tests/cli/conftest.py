@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sample_project import run_json, write_project
-
-Typed = Callable[..., tuple[int, str, str]]
+from sample_project import Typed, run_json, write_project
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Typed = Callable[..., tuple[int, str, str]]
+from sample_project import Typed
 
 CLAIMS = (
     ("t1", "train", "True", "The duty officer answers on extension 4471."),

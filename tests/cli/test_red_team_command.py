@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from groundtune.guardrails.red_team.cases import FILES
-
-Typed = Callable[..., tuple[int, str, str]]
+from sample_project import Typed
 
 
 def test_a_few_cases_are_stopped_and_the_page_and_the_tables_say_so(made: Path, tmp_path: Path, typed: Typed) -> None:

@@ -181,9 +181,10 @@ def ensure_index(setup: Setup, *, quiet: bool = False) -> dict[str, Any]:
     with progress_bar("index") as report:
         _, made = build_index(setup.workspace, setup.config.index, progress=report)
     figures: dict[str, Any] = (setup.workspace.manifest("index") or {})["figures"]
+    counted = [name for name in ("added", "changed", "removed") if name in figures]
     if not made:  # what changed the last time has not changed now
-        figures |= {name: 0 for name in ("added", "changed", "removed") if name in figures}
-    changes = ", ".join(f"{figures[name]} {name}" for name in ("added", "changed", "removed") if figures.get(name))
+        figures |= dict.fromkeys(counted, 0)
+    changes = ", ".join(f"{figures[name]} {name}" for name in counted if figures[name])
     note = f" ({changes or 'no document is other'})" if made else " (up to date)"
     say(f"index    {figures['chunks']} chunks of {figures['documents']} documents{note}", quiet=quiet)
     return figures

@@ -26,7 +26,6 @@ from groundtune.cli._common import (
 )
 from groundtune.cli._optimize_tables import show_result
 from groundtune.cli.compare import check_report_path, warn_of_strangers
-from groundtune.errors import GroundtuneError
 
 if TYPE_CHECKING:
     from groundtune.evaluation.search import Search
@@ -79,17 +78,15 @@ def optimize(
     result = run_search(setup, system, space, limit=questions, fresh=fresh, quiet=json)
     file = config or setup.workspace.root / "groundtune.yaml"
     result["report"] = str(_write_report(result, report)) if report else None
-    result["written"], fault = None, None
+    result["written"] = None
     try:
-        result["written"] = _write(setup, file, result) if write else None
-    except GroundtuneError as error:  # after what was found: that took the time
-        fault = error
-    if json:
-        print_json(result)
-    else:
-        show_result(result, file)
-    if fault:
-        raise fault
+        if write:
+            result["written"] = _write(setup, file, result)
+    finally:  # what was found is shown, though it could not be written: finding it took the time
+        if json:
+            print_json(result)
+        else:
+            show_result(result, file)
 
 
 def run_search(

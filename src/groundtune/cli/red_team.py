@@ -21,6 +21,7 @@ from groundtune.cli._common import (
 if TYPE_CHECKING:
     from groundtune.config import GuardConfig
     from groundtune.guardrails.red_team.cases import Case
+    from groundtune.guardrails.red_team.ordinary import Row
     from groundtune.methods._setup import Setup
 
 #: passages of a file of ordinary text that are looked at
@@ -100,6 +101,7 @@ def run_red_team(
     from groundtune.errors import InputError
     from groundtune.guardrails.passages import GuardedRetriever
     from groundtune.guardrails.policy import all_off
+    from groundtune.guardrails.red_team.ordinary import read_rows
     from groundtune.guardrails.red_team.run import PlantedRetriever, alone, attack, false_alarms, rates
 
     policy = policy_named(guards, setup)
@@ -108,6 +110,7 @@ def run_red_team(
         raise InputError(
             f"{setup.questions_path}: no held-out question", expected='rows with another split than "train"'
         )
+    further = {file.name: read_rows(file, SAMPLE) for file in ordinary}
     raw: Any = setup.retriever
     planted = PlantedRetriever(raw.unguarded if isinstance(raw, GuardedRetriever) else raw)
     build = builder(setup, system, backend, cases)
@@ -133,9 +136,9 @@ def run_red_team(
         "got_through": through,
         "false_alarms": {
             "questions": false_alarms(questions, build, planted, policy),
-            **ordinary_text(setup, policy, ordinary),
+            **ordinary_text(setup, policy, further),
         },
-        "off_topic": off_topic_questions(setup, policy, questions, ordinary),
+        "off_topic": off_topic_questions(setup, policy, questions, further),
     }
 
 
@@ -181,22 +184,22 @@ def builder(setup: Setup, name: str, backend: str, cases: list[Case]) -> Any:
 
 
 def off_topic_questions(
-    setup: Setup, policy: GuardConfig, questions: list[str], files: list[Path]
+    setup: Setup, policy: GuardConfig, questions: list[str], files: dict[str, list[Row]]
 ) -> dict[str, dict[str, Any]]:
-    """What ``input_off_topic`` stops, or would: of the project's questions, and of the questions of each file."""
-    from groundtune.guardrails.red_team.ordinary import off_topic, read_rows
+    """What ``input_off_topic`` stops, or would: of the project's questions and training questions, and of each file's."""
+    from groundtune.guardrails.red_team.ordinary import off_topic
     from groundtune.methods._guards import nearness_of
 
-    asked = {"the project's": questions}
-    asked |= {file.name: [r.question for r in read_rows(file, SAMPLE) if r.question] for file in files}
+    asked = {"the project's": questions, "its training": [e.question for e in setup.training_examples()]}
+    asked |= {name: [r.question for r in rows if r.question] for name, rows in files.items()}
     setup.retriever.embed_all([q for found in asked.values() for q in found])
     return {name: off_topic(found, nearness_of(setup), policy) for name, found in asked.items() if found}
 
 
-def ordinary_text(setup: Setup, policy: GuardConfig, files: list[Path]) -> dict[str, Any]:
+def ordinary_text(setup: Setup, policy: GuardConfig, files: dict[str, list[Row]]) -> dict[str, Any]:
     """False alarms on the project's own documents and on further files: sentences taken out, right answers stopped."""
     from groundtune.guardrails.passages import GuardedRetriever, PassageGuard
-    from groundtune.guardrails.red_team.ordinary import answers_stopped, questions_stopped, read_rows
+    from groundtune.guardrails.red_team.ordinary import answers_stopped, questions_stopped
     from groundtune.guardrails.red_team.run import dropped_sentences
     from groundtune.methods._guards import languages_of
 
@@ -204,13 +207,12 @@ def ordinary_text(setup: Setup, policy: GuardConfig, files: list[Path]) -> dict[
     raw: Any = setup.retriever
     store = (raw.unguarded if isinstance(raw, GuardedRetriever) else raw).store
     out: dict[str, Any] = {"documents": dropped_sentences([c.text for c in store.chunks()], guard), "files": {}}
-    for file in files:
-        rows = read_rows(file, SAMPLE)
+    for name, rows in files.items():
         found = {"sentences": dropped_sentences(dict.fromkeys(r.text for r in rows), guard)}
         if any(r.question for r in rows):
             found["questions"] = questions_stopped(rows, policy)
             found["answers"] = answers_stopped(rows, policy)
-        out["files"][file.name] = found
+        out["files"][name] = found
     return out
 
 

@@ -104,12 +104,10 @@ def _put_together(text: str, statements: list[Statement], *, drop: bool) -> Sour
         kept, at = [], 0
         for statement in statements:
             start = text.find(statement.text, at)
-            if start >= 0 and not statement.supported:
-                kept.append(text[at:start])
-                at = start + len(statement.text)
-            elif start >= 0:
-                kept.append(text[at : start + len(statement.text)])
-                at = start + len(statement.text)
+            if start >= 0:
+                end = start + len(statement.text)
+                kept.append(text[at : end if statement.supported else start])
+                at = end
         text = "".join([*kept, text[at:]])
         text = re.sub(r"[ \t]{2,}", " ", re.sub(r"\n\s*\n+", "\n\n", text)).strip()
         statements = [s for s in statements if s.supported]

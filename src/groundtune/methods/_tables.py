@@ -76,13 +76,13 @@ class Tables:
         return kept, note if kept else "No row that may be shown."
 
     def _nothing(self, rows: Sequence[Row], column: str, value: str) -> str:
-        columns = {name: r for r in reversed(rows) for name, _ in r.cells}
+        columns = {name: r for r in rows for name, _ in r.cells}
         if column and not any(_plain(column) in _plain(name) for name in columns):
             shown = [name for name in self._may_be_shown(columns, 0) if name][:30]
             return f"No column {column!r}. Columns: {', '.join(shown)}."
         values = {v: r for r in rows for name, v in r.cells if not column or _plain(column) in _plain(name)}
         near = self._may_be_shown({v: values[v] for v in get_close_matches(value, values, 3, cutoff=0.5)}, 1)
-        shown = near or (self._may_be_shown(values, 1)[:MOST_VALUES] if len(values) <= MOST_VALUES else [])
+        shown = near or (self._may_be_shown(values, 1) if len(values) <= MOST_VALUES else [])
         there = f"; there is {', '.join(map(repr, shown))}" if shown else ""
         return f"No row with {column or 'any column'} = {value!r}{there}."
 
