@@ -42,7 +42,7 @@ def test_no_input_breaks_the_ingest(tmp_path: Path) -> None:
     state, by_extension = read_state(), loaders_by_extension()
     done, outcomes = set(state["done"]), Counter(state["outcomes"])
     settings = IngestConfig()
-    with MemoryWatch(every_seconds=0.02) as memory, Readers(settings) as readers:
+    with MemoryWatch("groundtune.ingest.worker", every_seconds=0.02) as memory, Readers(settings) as readers:
         for number in sample(COUNT):
             if number in done:
                 continue

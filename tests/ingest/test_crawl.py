@@ -98,7 +98,7 @@ def check_right_pages(result: CrawlResult, site: Site, made: Generated) -> None:
 def crawl_killed_in_the_middle(made: Generated, folder: Path, kills: list[int]) -> tuple[CrawlResult, Site, int]:
     """A crawl whose process group is killed each time the server was asked so often, and then goes on to its end."""
     configured = settings(depth=3, pages=20_000, page_seconds=1)
-    with Site(made.answers) as site, MemoryWatch() as watch:
+    with Site(made.answers) as site, MemoryWatch("groundtune.ingest.") as watch:
         for asked in kills:
             process = start_process(site.url, folder, configured)
             wait_until(lambda asked=asked: site.hits.total() >= asked, 60)  # type: ignore[misc]
@@ -408,7 +408,7 @@ def test_hostile_answers_are_bounded_in_time_and_memory(tmp_path: Path) -> None:
         "/endless-headers": "larger than 1 MB", "/lies-more": "broke off", "/no-length": "larger than 1 MB",
         "/no-http": "not HTTP", "/closes": "broke off", "/bad-place": "302",
     }  # fmt: skip
-    with Site({"/": page("First", answers), **answers}) as site, MemoryWatch() as watch:
+    with Site({"/": page("First", answers), **answers}) as site, MemoryWatch("groundtune.ingest.") as watch:
         started = time.monotonic()
         result = crawl(site.url, tmp_path, SETTINGS)
         assert time.monotonic() - started < 15
