@@ -1,6 +1,6 @@
 """What each step of retrieval is worth: Cranfield, XQuAD, mined questions, and refusal with the paragraph removed.
 
-python tools/retrieval_results.py ../shared [--work work/retrieval] [--mined work/mined.jsonl] [cranfield xquad mined refusal fit rerank]
+python tools/retrieval_results.py ../shared [--work work/retrieval] [--mined work/mined.jsonl] [cranfield topics xquad mined refusal fit rerank]
 
 Vectors are kept in WORK/vectors.db by the hash of their text, indexes in WORK/NAME, so a second run embeds nothing. Searches
 run over the store's own entries held in memory (exact search, as the store's): the same hits, sooner.
@@ -8,6 +8,7 @@ run over the store's own entries held in memory (exact search, as the store's): 
 Cranfield's nDCG@10 (Jarvelin and Kekalainen 2002, gain = grade) is given in two readings of its judgements. `qrels.tsv` has
 1 for the most relevant and 4 for the least: `as filed` takes these numbers as gains and -1 as none, which is the reading
 that issue 6's baselines are in; `turned` is the file corrected for trec_eval (5 the best), which is what the judges meant.
+`topics` is what the settings for topics are chosen on: titles of articles and textbook sections, each to find its own passages.
 `fit` prints refusal's shipped weights, from mined questions of documents that no other figure is taken from. `rerank` shows the
 bundled cross-encoder with several weights: they are chosen on mined validation questions, and only reported on the other sets.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import lzma
 import random
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -255,20 +257,61 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("hybrid, text_weight 0.1 (as it was)", {"text_weight": 0.1}),
     ("hybrid, the default", {}),
     ("+ chunk_weight 1", {"chunk_weight": 1.0}),
-    ("+ feedback 10", {"feedback": 10}),
+    ("+ feedback 3", {"feedback": 3}),
     ("+ smoothing 0.7", {"smoothing": 0.7}),
     ("+ cross_encoder, 20 candidates", {"reranker": "cross_encoder"}),
 )
-TOPICS = {"chunk_weight": 1.0, "candidates": 100, "feedback": 10, "smoothing": 0.7}
+#: passages of one article or section
+PASSAGES = 6
+TOPIC_CHOICES: tuple[dict[str, Any], ...] = tuple(
+    {"chunk_weight": 1.0, "candidates": 100, "text_weight": text, "feedback": feedback, "smoothing": smoothing}
+    for text in (0.15, 0.3, 0.5)
+    for feedback in (0, 3, 5)
+    for smoothing in (0.0, 0.5, 0.7)
+)
+TOPICS = {"chunk_weight": 1.0, "candidates": 100, "text_weight": 0.3, "smoothing": 0.7, "feedback": 3}
+#: with whole abstracts, each on top of the one before
 WHOLE_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("whole abstracts (chunk_tokens 500), the default", {}),
-    ("whole abstracts, chunk_weight 1", {"chunk_weight": 1.0}),
-    ("  + candidates 100", {"chunk_weight": 1.0, "candidates": 100}),
-    ("  + candidates 100, feedback 10", {"chunk_weight": 1.0, "candidates": 100, "feedback": 10}),
-    ("  + candidates 100, smoothing 0.7", {"chunk_weight": 1.0, "candidates": 100, "smoothing": 0.7}),
-    ("  + candidates 100, feedback 10, smoothing 0.7", TOPICS),
-    ("  + candidates 100, feedback 10, smoothing 0.7, cross_encoder", {**TOPICS, "reranker": "cross_encoder"}),
+    *((f"  + {name} {TOPICS[name]}", dict(list(TOPICS.items())[: n + 1])) for n, name in enumerate(TOPICS)),
+    ("  + cross_encoder", {**TOPICS, "reranker": "cross_encoder"}),
 )
+
+
+def titled_passages(shared: Path) -> tuple[Documents, list[tuple[str, dict[str, int]]]]:
+    """Passages of articles and textbook sections, and each one's title with its passages as what is wanted."""
+    documents: list[tuple[str, str]] = []
+    titles: list[tuple[str, dict[str, int]]] = []
+    for family, every in (("plos", 1), ("openstax", 40)):
+        with lzma.open(shared / "corpus" / f"{family}-00.jsonl.xz", "rt", encoding="utf-8") as file:
+            rows = [row for n, row in enumerate(map(json.loads, file)) if n % every == 0]
+        for row in rows:
+            title = ": ".join(row["title"].split(": ")[-2:])
+            passages = list(
+                chunk_text(row["text"][:20_000], count=minilm.count_tokens, chunk_tokens=200, overlap_tokens=0)
+            )[:PASSAGES]
+            if len(passages) > 2 and len(title.split()) >= 4:
+                ids = [f"{family}{len(titles)}-{n}" for n in range(len(passages))]
+                documents += zip(ids, passages, strict=True)
+                titles.append((title, dict.fromkeys(ids, 1)))
+    return documents, titles
+
+
+def topics(shared: Path, work: Path) -> None:
+    documents, titles = titled_passages(shared)
+    collection = Collection(work, "topics", documents, 500)
+    found = {}
+    for settings in ({}, *TOPIC_CHOICES):
+        retriever = collection.retriever(top_k=30, **settings)
+        retriever.embed_all([t for t, _ in titles])
+        scores = [ndcg(collection.documents(retriever, t), wanted) for t, wanted in titles]
+        found[" ".join(f"{k} {v}" for k, v in settings.items()) or "the default"] = np.array(scores)
+    best = max(found.values(), key=np.mean)
+    print(f"Topics: {len(titles)} titles, each to find its own of {len(documents)} passages")
+    print("  nDCG@10  less than the best by, with its standard error")
+    for name, of_it in found.items():
+        less = best - of_it
+        print(f"  {of_it.mean():.4f}   {less.mean():.4f} +- {less.std() / len(less) ** 0.5:.4f}  {name}", flush=True)
 
 
 def run(
@@ -312,8 +355,8 @@ RECALL_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("text alone", {"mode": "text"}),
     ("hybrid, text_weight 0.1 (as it was)", {"text_weight": 0.1}),
     ("hybrid, the default", {}),
-    ("+ feedback 5", {"feedback": 5}),
-    ("+ smoothing 0.5", {"smoothing": 0.5}),
+    ("+ feedback 3", {"feedback": 3}),
+    ("+ smoothing 0.7", {"smoothing": 0.7}),
     ("+ cross_encoder, 5 candidates", {"reranker": "cross_encoder", "rerank_candidates": 5}),
 )
 
@@ -430,6 +473,8 @@ def main() -> None:
         rerankings(given)
     if "cranfield" in given.what:
         cranfield(given.shared, given.work)
+    if "topics" in given.what:
+        topics(given.shared, given.work)
     if {"xquad", "refusal"} & {*given.what}:
         documents, questions = xquad_paragraphs(given.shared)
         collection = Collection(given.work, "xquad", documents)

@@ -35,7 +35,7 @@ TABLE: Space = {
     "retrieval.mode": ("hybrid", "vector", "text"),
     "retrieval.text_weight": (0.0, 0.1, 0.25, 0.5),
     "retrieval.feedback": (0, 3),
-    "retrieval.smoothing": (0.0, 0.2),
+    "retrieval.smoothing": (0.0, 0.2, 0.7),
     "retrieval.candidates": (20, 40, 100),
     "retrieval.reranker": (None, "cross_encoder"),
     "retrieval.rerank_weight": (0.1, 0.2, 0.5),

@@ -27,18 +27,34 @@ def nearer(vector: Any, best: Sequence[Any]) -> Any:
     return (moved / max(float(np.linalg.norm(moved)), 1e-9)).astype(np.float32)
 
 
-def smoothed(scores: Sequence[float], vectors: Sequence[Any], share: float) -> list[float]:
+def likeness(vectors: Sequence[Any], words: Sequence[str]) -> Any:
+    """How alike chunks are: cosine of their vectors plus cosine of their words' tf-idf weights, shape (chunks, chunks).
+
+    Args:
+        vectors: their unit vectors.
+        words: the terms of each, with spaces between.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer  # type: ignore[import-untyped]
+
+    matrix = np.asarray(vectors, dtype=np.float32)
+    near = matrix @ matrix.T
+    if any(text.strip() for text in words):
+        weights = TfidfVectorizer(analyzer=str.split, sublinear_tf=True).fit_transform(words)
+        near = near + (weights @ weights.T).toarray()
+    return near
+
+
+def smoothed(scores: Sequence[float], near: Any, share: float) -> list[float]:
     """Each score with ``share`` of it replaced by the mean score of its nearest in the list.
 
     Args:
         scores: of chunks.
-        vectors: their unit vectors.
+        near: how alike they are, (chunks, chunks), as :func:`likeness` has it.
         share: from 0 (none) to 1.
     """
-    if share == 0 or len(scores) < 3:
+    own, near = np.asarray(scores, dtype=np.float64), np.array(near, dtype=np.float64)
+    if share == 0 or len(own) < 3:
         return list(scores)
-    own, matrix = np.asarray(scores, dtype=np.float64), np.asarray(vectors, dtype=np.float32)
-    near = matrix @ matrix.T
     np.fill_diagonal(near, -np.inf)
     count = min(NEIGHBOURS, len(own) - 1)
     rows = np.argsort(-near, axis=1, kind="stable")[:, :count]

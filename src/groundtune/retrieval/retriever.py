@@ -26,7 +26,7 @@ from groundtune.config import IndexConfig, RetrievalConfig
 from groundtune.retrieval.around import around
 from groundtune.retrieval.diversity import diverse
 from groundtune.retrieval.embedding import Embedder
-from groundtune.retrieval.feedback import nearer, smoothed
+from groundtune.retrieval.feedback import likeness, nearer, smoothed
 from groundtune.retrieval.fusion import best_first, reciprocal_rank, relative
 from groundtune.retrieval.hits import (
     Hit,
@@ -106,7 +106,8 @@ class Retriever:
         self.reranker = reranker
         self.calibration = calibration or Calibration()
         self._vectors: dict[str, Any] = {}
-        self._languages = Terms(folder / "store").words.languages
+        self._terms = Terms(folder / "store")
+        self._languages = self._terms.words.languages
 
     def embed_all(self, texts: Sequence[str]) -> dict[str, Any]:
         """Embed many questions in one go, so that the searches that follow find them done; each text's vector, (dimensions,)."""
@@ -174,11 +175,11 @@ class Retriever:
             entries |= self.store.entries([i for i in shortlist if i not in entries])
         else:
             moved = [w.vector for w in wordings]
-        scores = smoothed(
-            [self._score(entries[i], wordings, moved) for i in shortlist],
-            [entries[i].vector for i in shortlist],
-            self.config.smoothing,
-        )
+        scores = [self._score(entries[i], wordings, moved) for i in shortlist]
+        if self.config.smoothing:
+            found_all = [entries[i] for i in shortlist]
+            near = likeness([e.vector for e in found_all], [self._terms.of_chunk(e) for e in found_all])
+            scores = smoothed(scores, near, self.config.smoothing)
         hits = [_hit(entries[i], wordings[0].vector, score) for i, score in zip(shortlist, scores, strict=True)]
         hits = sorted(less_for_other_years(hits, texts[0]), key=lambda h: (-h.score, h.chunk.id))
         if self.reranker is not None:
