@@ -9,14 +9,14 @@ from groundtune.retrieval.stores import _held
 from groundtune.retrieval.stores._held import Held, fits
 
 
-@pytest.mark.parametrize("rows", [5, 300, 20_000])
-def test_the_nearest_are_the_nearest(rows: int) -> None:
+@pytest.mark.parametrize(("rows", "width"), [(5, 96), (300, 96), (20_000, 96), (10_000, 384), (10_000, 200)])
+def test_the_nearest_are_the_nearest(rows: int, width: int) -> None:
     rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(rows, 96)).astype(np.float32) * rng.uniform(0.1, 9, size=(rows, 1)).astype(np.float32)
+    vectors = rng.normal(size=(rows, width)).astype(np.float32) * rng.uniform(0.1, 9, size=(rows, 1)).astype(np.float32)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     held = Held([f"c{n}" for n in range(rows)], vectors)
     assert (held._rounded is not None) == (rows >= _held._ROUNDED_FROM)
-    for asked in rng.normal(size=(50, 96)).astype(np.float32):
+    for asked in rng.normal(size=(50, width)).astype(np.float32):
         exact = [f"c{n}" for n in np.argsort(-(unit @ asked), kind="stable")[:10]]
         assert held.nearest(asked, 10) == exact
 
@@ -32,6 +32,15 @@ def test_a_chunk_is_named_once_and_of_equals_the_first_row_s() -> None:
 def test_nothing_and_zeros_are_searched_too() -> None:
     assert Held([], np.zeros((0, 4), dtype=np.float32)).nearest([1, 0, 0, 0], 3) == []
     assert Held(["z", "a"], np.array([[0, 0], [1, 1]], dtype=np.float32)).nearest([1, 0], 2) == ["a", "z"]
+
+
+def test_many_that_are_nearly_the_same_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.normal(size=(50, 384)), 200, 0) + 0.02 * rng.normal(size=(10_000, 384))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    held = Held([f"c{n}" for n in range(len(vectors))], vectors)
+    for asked in unit[::500]:
+        assert held.nearest(asked, 10) == [f"c{n}" for n in np.argsort(-(unit @ asked), kind="stable")[:10]]
 
 
 def test_what_is_too_large_is_not_held() -> None:

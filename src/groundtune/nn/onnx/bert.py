@@ -116,6 +116,9 @@ def build(folder: Path, settings: dict[str, Any], *, int8: bool) -> bytes:
     weights = {name: array.astype(np.float32, copy=False) for name, array in weights.items() if array.dtype.kind == "f"}
     graph = Graph()
     layer_norm = {"epsilon": float(settings["layer_norm_eps"])}
+    graph.weight("as rows", np.array([-1, 1, int(settings["hidden_size"])], dtype=np.int64))
+    graph.weight("one", np.ones(1, dtype=np.float32))
+    graph.weight("zero", np.zeros(1, dtype=np.float32))
     state = _embeddings(graph, weights, layer_norm)
     for number in range(int(settings["num_hidden_layers"])):
         state = _layer(graph, weights, f"encoder.layer.{number}.", state, settings, layer_norm, int8)
@@ -143,8 +146,7 @@ def _layer(
     def normed(name: str, given: str, skipped: str) -> str:
         norm = [graph.weight(f"{at}{name}.{n}", weights[f"{at}{name}.LayerNorm.{n}"]) for n in ("weight", "bias")]
         bias = graph.weight(f"{at}{name}.dense.bias", weights[f"{at}{name}.dense.bias"])
-        inputs = [given, skipped, *norm, bias]
-        return str(graph.add("SkipLayerNormalization", inputs, layer_norm, microsoft=True))
+        return _layer_norm(graph, graph.add("Add", [graph.add("Add", [given, bias]), skipped]), norm, layer_norm)
 
     parts = [f"{at}attention.self.{n}" for n in ("query", "key", "value")]
     joined = times("attention.in", np.concatenate([weights[f"{p}.weight"] for p in parts]).T, state)
@@ -158,6 +160,18 @@ def _layer(
     bias = graph.weight(at + "inner.bias", weights[at + "intermediate.dense.bias"])
     inner = graph.add("BiasGelu", [inner, bias], microsoft=True)
     return normed("output", times("outer", weights[at + "output.dense.weight"].T, inner), state)
+
+
+def _layer_norm(graph: Graph, given: str, norm: Sequence[str], epsilon: dict[str, float]) -> str:
+    """LayerNorm over D of (B, T, D), every token as an instance of one channel.
+
+    onnxruntime computes InstanceNormalization with the processor's vector instructions and LayerNormalization number by
+    number, which takes two to six times as long.
+    """
+    rows = graph.add("Reshape", [given, "as rows"])
+    units = graph.add("InstanceNormalization", [rows, "one", "zero"], epsilon)
+    shifted = graph.add("Add", [graph.add("Mul", [units, norm[0]]), norm[1]])
+    return str(graph.add("Reshape", [shifted, graph.add("Shape", [given])]))
 
 
 def _product(graph: Graph, name: str, matrix: Any, given: str) -> str:
