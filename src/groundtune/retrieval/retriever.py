@@ -177,8 +177,8 @@ class Retriever:
             moved = [w.vector for w in wordings]
         scores = [self._score(entries[i], wordings, moved) for i in shortlist]
         if self.config.smoothing:
-            found_all = [entries[i] for i in shortlist]
-            near = likeness([e.vector for e in found_all], [self._terms.of_chunk(e) for e in found_all])
+            listed = [entries[i] for i in shortlist]
+            near = likeness([e.vector for e in listed], [self._terms.of_chunk(e) for e in listed])
             scores = smoothed(scores, near, self.config.smoothing)
         hits = [_hit(entries[i], wordings[0].vector, score) for i, score in zip(shortlist, scores, strict=True)]
         hits = sorted(less_for_other_years(hits, texts[0]), key=lambda h: (-h.score, h.chunk.id))
