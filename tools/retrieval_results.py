@@ -18,10 +18,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import lzma
 import random
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from groundtune.retrieval.refusal import (
 )
 from groundtune.retrieval.reranking import open_reranker, reranked
 from groundtune.retrieval.retriever import Retriever
+from mine_questions import rows
 
 Documents = Sequence[tuple[str, str]]
 Questions = Sequence[tuple[str, str]]  # (question, the document that answers)
@@ -263,13 +264,13 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 #: passages of one article or section
 PASSAGES = 6
+TOPICS = {"chunk_weight": 1.0, "candidates": 100, "text_weight": 0.3, "smoothing": 0.7, "feedback": 3}
 TOPIC_CHOICES: tuple[dict[str, Any], ...] = tuple(
-    {"chunk_weight": 1.0, "candidates": 100, "text_weight": text, "feedback": feedback, "smoothing": smoothing}
+    {**TOPICS, "text_weight": text, "feedback": feedback, "smoothing": smoothing}
     for text in (0.15, 0.3, 0.5)
     for feedback in (0, 3, 5)
     for smoothing in (0.0, 0.5, 0.7)
 )
-TOPICS = {"chunk_weight": 1.0, "candidates": 100, "text_weight": 0.3, "smoothing": 0.7, "feedback": 3}
 #: with whole abstracts, each on top of the one before
 WHOLE_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("whole abstracts (chunk_tokens 500), the default", {}),
@@ -283,9 +284,7 @@ def titled_passages(shared: Path) -> tuple[Documents, list[tuple[str, dict[str, 
     documents: list[tuple[str, str]] = []
     titles: list[tuple[str, dict[str, int]]] = []
     for family, every in (("plos", 1), ("openstax", 40)):
-        with lzma.open(shared / "corpus" / f"{family}-00.jsonl.xz", "rt", encoding="utf-8") as file:
-            rows = [row for n, row in enumerate(map(json.loads, file)) if n % every == 0]
-        for row in rows:
+        for row in islice(rows(shared / "corpus", family), 0, None, every):
             title = ": ".join(row["title"].split(": ")[-2:])
             passages = list(
                 chunk_text(row["text"][:20_000], count=minilm.count_tokens, chunk_tokens=200, overlap_tokens=0)

@@ -52,9 +52,9 @@ def smoothed(scores: Sequence[float], near: Any, share: float) -> list[float]:
         near: how alike they are, (chunks, chunks), as :func:`likeness` has it.
         share: from 0 (none) to 1.
     """
-    own, near = np.asarray(scores, dtype=np.float64), np.array(near, dtype=np.float64)
-    if share == 0 or len(own) < 3:
+    if len(scores) < 3:
         return list(scores)
+    own, near = np.asarray(scores, dtype=np.float64), np.array(near, dtype=np.float64)
     np.fill_diagonal(near, -np.inf)
     count = min(NEIGHBOURS, len(own) - 1)
     rows = np.argsort(-near, axis=1, kind="stable")[:, :count]

@@ -56,19 +56,18 @@ class Held:
 
     def _candidates(self, asked_D: Any, k: int) -> Any:
         """Rows that may be among the ``k`` nearest, in order; None where that is most of them."""
-        if self._rounded is None or k >= len(self._ids):
+        if self._rounded is None:
             return None
         (scores_1N,) = self._rounded.run(None, {"asked": asked_D[None]})
-        last = np.partition(scores_1N[0], -k)[-k]
-        rows = np.flatnonzero(scores_1N[0] >= last - _ERRORS * self._error * float(np.linalg.norm(asked_D)))
+        rows = _greatest(scores_1N[0], k, _ERRORS * self._error * float(np.linalg.norm(asked_D)))
         return rows if len(rows) < len(self._ids) / 4 else None
 
 
-def _greatest(scores_N: Any, k: int) -> Any:
-    """Places of the ``k`` greatest scores and of those equal to the last of them, in order of place."""
+def _greatest(scores_N: Any, k: int, below: float = 0.0) -> Any:
+    """Places of the ``k`` greatest scores and of those at most so far below the last of them, in order of place."""
     if k >= len(scores_N):
         return np.arange(len(scores_N))
-    return np.flatnonzero(scores_N >= np.partition(scores_N, len(scores_N) - k)[len(scores_N) - k])
+    return np.flatnonzero(scores_N >= np.partition(scores_N, -k)[-k] - below)
 
 
 def _rounded_product(unit_ND: Any) -> tuple[Any, float]:
